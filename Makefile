@@ -1,0 +1,46 @@
+# Everything a fresh machine needs is Python 3.11 or newer and make: each target sets up .venv when it is missing.
+#
+#   make demo     ingest the bundled library, ask it questions in other languages than its documents'
+#   make test     the tests
+#   make check    format, lint, types, import contracts
+#   make bench    the benchmarks
+#
+# TORCH_OPTIONS goes to `pip install torch`; README.md says how it gets the CPU-only build.
+
+PYTHON ?= python3
+TORCH_OPTIONS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check bench setup clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Setting up .venv (some minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python demo/run.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+# mypy knows folders, not installs: the link gives config/ the name it is installed under.
+check: $(READY)
+	@mkdir -p build/typing && ln -sfn ../../config build/typing/rag_config
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy rag ingest build/typing/rag_config tests demo benchmarks
+	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.full_size
+
+clean:
+	rm -rf .venv build .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Settings of the application; installed under the name `rag_config`."""

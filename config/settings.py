@@ -1,0 +1,151 @@
+"""One frozen tree of settings.
+
+Precedence: arguments (command-line flags) over environment (`RAG_…`, `__` between levels) over `.env` over `rag.toml` over
+defaults; both files are looked for in the working folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+APPLICATION = "cross-lingual-rag"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class StoreSettings(_Group):
+    """Where the index is."""
+
+    path: Path = Field(default_factory=lambda: user_data_path(APPLICATION) / "store")
+    """Folder of the embedded index; one folder a collection lies in it."""
+    collection: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Name of the collection."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _is_a_path(cls, value: object) -> object:
+        if "://" in str(value):
+            raise ValueError("is a URL; this version keeps its index in a folder: give a path")
+        return Path(value).expanduser() if isinstance(value, (str, Path)) else value
+
+
+class EmbedderSettings(_Group):
+    """The embedding model."""
+
+    model: str = "BAAI/bge-m3"
+    """Hub id, local folder, or `pocket-m3` (bundled)."""
+    revision: str | None = None
+    """Commit of the hub id; by default the one this version was written for, else `main`."""
+    device: str = "auto"
+    """`auto` (CUDA, else Apple's MPS, else CPU), or a torch device such as `cpu` or `cuda:1`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+    batch_tokens: int = Field(default=2048, ge=16)
+    """Tokens in one forward pass."""
+
+
+class LLMSettings(_Group):
+    """The language model: any OpenAI-compatible endpoint. It is configured exactly when `model` is set."""
+
+    model: str | None = None
+    """Name of the model at the endpoint."""
+    base_url: str | None = None
+    """Endpoint, such as http://localhost:11434/v1; by default OPENAI_BASE_URL, else OpenAI's."""
+    api_key: SecretStr | None = None
+    """Key of the endpoint; OPENAI_API_KEY serves only where the base URL is unset or comes from OPENAI_BASE_URL."""
+    temperature: float = Field(default=0.1, ge=0, le=2)
+    """Sampling temperature."""
+    max_tokens: int = Field(default=1024, ge=1)
+    """Longest answer in tokens."""
+    timeout: float = Field(default=60, gt=0)
+    """Seconds without a sign of life after which a request is given up."""
+    retries: int = Field(default=2, ge=0)
+    """Further attempts after a refusal for load (429), a server error or a failed connection."""
+
+    def endpoint(self) -> tuple[str | None, SecretStr | None]:
+        """Base URL and key to use; a key from OPENAI_API_KEY never goes to a base URL that was set here."""
+        if self.base_url is not None:
+            return self.base_url, self.api_key
+        fallback = os.environ.get("OPENAI_API_KEY")
+        key = self.api_key or (SecretStr(fallback) if fallback else None)
+        return os.environ.get("OPENAI_BASE_URL") or None, key
+
+
+class RetrievalSettings(_Group):
+    """From question to passages."""
+
+    mode: Literal["hybrid", "dense", "sparse"] = "hybrid"
+    """Which scores rank."""
+    fusion: Literal["weighted", "rrf"] = "weighted"
+    """How hybrid ranks: weighted sum of exact scores, or reciprocal ranks."""
+    dense_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Weight of the dense score; by default the model's own, else 1 (BGE-M3 paper)."""
+    sparse_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Weight of the sparse score; by default the model's own, else 0.3 (BGE-M3 paper)."""
+    rrf_k: int = Field(default=60, ge=1)
+    """Rank constant of reciprocal rank fusion (Cormack et al. 2009), ranks counted from 1."""
+    depth: int = Field(default=100, ge=1, le=10_000)
+    """Candidates taken from each vector."""
+
+
+class IngestSettings(_Group):
+    """From files to chunks."""
+
+    chunk_tokens: int = Field(default=320, ge=32, le=8192)
+    """Longest embedded string of a chunk (title, headings and text) in the model's tokens."""
+
+
+class Settings(BaseSettings):
+    """All settings; immutable. See the module for where values come from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAG_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        toml_file="rag.toml",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    language: str | None = None
+    """BCP-47 tag to answer in where the question's own language cannot be told."""
+    store: StoreSettings = StoreSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    llm: LLMSettings = LLMSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ingest: IngestSettings = IngestSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, .env, rag.toml: the first that has a value wins."""
+        return init_settings, env_settings, _DotEnv(settings_cls), TomlConfigSettingsSource(settings_cls)
+
+
+class _DotEnv(DotEnvSettingsSource):
+    """A .env file is shared with other programs: only what begins with RAG_ and names a field is ours."""
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        return {key: value for key, value in super().__call__().items() if key in fields}

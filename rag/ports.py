@@ -1,0 +1,141 @@
+"""The seams of the application: what it needs from a model, a store and a language model, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from rag.types import (
+    ANYWHERE,
+    Candidate,
+    ChatEvent,
+    ChatRequest,
+    Chunk,
+    Embedding,
+    IndexInfo,
+    StoredDocument,
+    Where,
+)
+
+
+class Embedder(Protocol):
+    """Text to vectors. Safe to call from several threads; loads its weights on first use."""
+
+    @property
+    def model(self) -> str:
+        """The name the model was asked for."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides the vectors; known without loading the weights."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of the dense vectors."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Longest text in tokens, special tokens included."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> list[Embedding]:
+        """Embeddings in the order of `texts`; never truncates.
+
+        Raises:
+            EmbeddingError: a text is empty or longer than the window.
+        """
+        ...
+
+    def embed_query(self, text: str) -> Embedding:
+        """Embedding of a question.
+
+        Raises:
+            EmbeddingError: the text is empty or longer than the window.
+        """
+        ...
+
+
+class PassageReader(Protocol):
+    """What a question needs of a store. Sees live documents only, each in one version."""
+
+    def info(self) -> IndexInfo:
+        """What the index was made with.
+
+        Raises:
+            IndexMissingError: there is no index yet.
+        """
+        ...
+
+    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+        """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
+
+        Sorted by chunk id. `where.sources` must have been expanded to `where.uris`.
+        """
+        ...
+
+    def document(self, uri: str) -> StoredDocument | None:
+        """The live document at `uri`."""
+        ...
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """All live documents, by uri."""
+        ...
+
+    def chunks(self, uri: str) -> Iterator[Chunk]:
+        """The chunks of a live document, by ordinal."""
+        ...
+
+
+class PassageWriter(Protocol):
+    """What ingestion needs of a store."""
+
+    def prepare(self, info: IndexInfo) -> None:
+        """Creates the index, or checks that the one there fits.
+
+        Raises:
+            IndexMismatchError: it was made with another model or schema.
+        """
+        ...
+
+    def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
+        """Writes points that no search sees yet. Called with all chunks of a document before its `commit`."""
+        ...
+
+    def commit(self, uri: str, version: str) -> None:
+        """Makes the staged version of a document live and removes its other versions."""
+        ...
+
+    def remove(self, uri: str) -> None:
+        """Removes a document in all its versions; nothing happens if it is not there."""
+        ...
+
+    def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        """Stored embeddings of texts by `Chunk.text_hash`; unknown hashes are left out."""
+        ...
+
+
+class PassageStore(PassageReader, PassageWriter, Protocol):
+    """Both sides, as every adapter provides them."""
+
+    def close(self) -> None:
+        """Flushes and lets go of the index; may be called twice."""
+        ...
+
+
+class ChatModel(Protocol):
+    """Passages and a question to an answer."""
+
+    def stream(self, request: ChatRequest) -> Iterator[ChatEvent]:
+        """Text as it comes, then one `Finished`. Closing the iterator ends the request.
+
+        Raises:
+            EndpointError: no answer could be begun.
+        """
+        ...

@@ -1,0 +1,342 @@
+"""The nouns of the whole application, in the order in which data flows through it.
+
+A span is a half-open range [start, end) of Unicode code points into `Document.text`; for every chunk
+`chunk.text == document.text[chunk.start:chunk.end]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.locations import source_of
+
+UNDETERMINED = "und"
+"""BCP-47's tag for a language that is not known."""
+
+Mode = Literal["hybrid", "dense", "sparse"]
+FusionMethod = Literal["weighted", "rrf"]
+FinishReason = Literal["stop", "length", "content_filter", "disconnected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A detected language.
+
+    Attributes:
+        code: BCP-47 primary tag, `und` when nothing can be said.
+        confidence: 0 to 1.
+    """
+
+    code: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading inside a document.
+
+    Attributes:
+        level: 1 for the highest.
+        start: first code point of the heading's line in `Document.text`.
+        end: one past its last code point, line end excluded.
+        title: the heading's words without markup.
+    """
+
+    level: int
+    start: int
+    end: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as its reader extracted it.
+
+    Attributes:
+        uri: absolute location, percent-encoded.
+        text: the extracted text, Unicode NFC, with `\\n` line ends; every span refers to it.
+        title: the document's own title, or its file name without the suffix.
+        format: `txt`, `md`, `html`, `pdf` or `docx`.
+        headings: in text order.
+        page_starts: offset of each page's first code point, page 1 first; empty for formats without pages.
+        metadata: what the document says of itself (front matter, ingest's --meta); keys match `[A-Za-z0-9_-]+`.
+    """
+
+    uri: str
+    text: str
+    title: str
+    format: str
+    headings: tuple[Heading, ...] = ()
+    page_starts: tuple[int, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document, with all that a citation needs. Its `id` is uuid5(uri, version, ordinal).
+
+    Attributes:
+        version: digest of the file's bytes and of everything that shaped the text (docs/DESIGN.md, Identity).
+        ordinal: 0-based position among the document's chunks.
+        chunk_count: number of chunks of the document.
+        title: the document's title.
+        headings: path of headings above the passage, outermost first.
+        page: 1-based page on which the passage starts; None for formats without pages.
+        language: BCP-47 tag of the passage.
+        document_language: BCP-47 tag of the whole document.
+        format: the document's format.
+        text_hash: digest of the string that is embedded; equal hashes share their vectors.
+        ingested_at: seconds since the epoch at which its document was read.
+    """
+
+    id: str
+    uri: str
+    version: str
+    ordinal: int
+    chunk_count: int
+    text: str
+    start: int
+    end: int
+    title: str
+    headings: tuple[str, ...]
+    page: int | None
+    language: str
+    document_language: str
+    format: str
+    text_hash: str
+    ingested_at: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """The document's location as shown to people; depends on the working folder."""
+        return source_of(self.uri)
+
+    @property
+    def heading(self) -> str:
+        """The heading path on one line; empty where there is none."""
+        return " › ".join(self.headings)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """[start, end) in code points of the document's text."""
+        return (self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """Lexical weights of a text.
+
+    Attributes:
+        ids: token ids of the model's vocabulary, uint32 of shape (n,), strictly ascending.
+        weights: float32 of shape (n,), all positive and finite.
+    """
+
+    ids: NDArray[np.uint32]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What the model makes of one text in one forward pass.
+
+    Attributes:
+        dense: float32 of shape (dimension,), unit norm.
+        sparse: lexical weights.
+    """
+
+    dense: NDArray[np.float32]
+    sparse: SparseVector
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index was made with; an index and a model fit when all four agree.
+
+    Attributes:
+        schema_version: version of the payload's layout.
+        fingerprint: the embedder's fingerprint.
+        model: the name the model was asked for, for messages only.
+        dimension: length of the dense vectors.
+    """
+
+    schema_version: int
+    fingerprint: str
+    model: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A filter on passages. Empty fields do not filter; fields are joined by AND, the values of one field by OR.
+
+    Attributes:
+        languages: BCP-47 tags of the passage.
+        sources: globs over `source` or the whole URI; `retrieval` expands them to `uris` before a store sees them.
+        uris: exact documents; None means any, an empty tuple means none.
+        metadata: key and exact value pairs that must all hold.
+    """
+
+    languages: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    uris: tuple[str, ...] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+ANYWHERE = Where()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage found by either vector, with both exact scores.
+
+    Attributes:
+        dense_score: cosine similarity, -1 to 1.
+        sparse_score: dot product of the lexical weights, 0 where no token is shared.
+    """
+
+    chunk: Chunk
+    dense_score: float
+    sparse_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A ranked candidate.
+
+    Attributes:
+        rank: 1 for the best.
+        score: the fused score; comparable within one result only.
+    """
+
+    rank: int
+    chunk: Chunk
+    score: float
+    dense_score: float
+    sparse_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A live document as the index knows it."""
+
+    uri: str
+    version: str
+    title: str
+    language: str
+    format: str
+    chunk_count: int
+    ingested_at: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """The document's location as shown to people; depends on the working folder."""
+        return source_of(self.uri)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation with a language model."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """All that a chat model is given.
+
+    Attributes:
+        messages: what a language model reads.
+        question: the question as the user wrote it.
+        passages: in the order of their markers, the first is [1].
+        language: BCP-47 tag the answer must be in.
+    """
+
+    messages: Sequence[Message]
+    question: str
+    passages: Sequence[Passage]
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was consumed: tokens as the endpoint counts them, and the number of requests."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of an answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a chat model's stream; `disconnected` when it broke off without a finish reason."""
+
+    reason: FinishReason
+    usage: Usage = Usage()
+
+
+ChatEvent = TextDelta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a claim comes from.
+
+    Attributes:
+        marker: the number in the answer's text, 1-based.
+        quote: verbatim words of the document.
+        span: of the quote in `Document.text`.
+        page: 1-based, None for formats without pages.
+    """
+
+    marker: int
+    source: str
+    uri: str
+    title: str
+    heading: str
+    page: int | None
+    language: str
+    quote: str
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question.
+
+    Attributes:
+        asked_in: BCP-47 tag of the question's language.
+        answered_in: BCP-47 tag of the answer's language as detected, `und` when too short to say.
+        language_ok: whether the answer is in the language it must be in; None when that cannot be said.
+        complete: False when the answer broke off (length, filter, lost connection).
+        refused: True when the passages do not hold the answer.
+        citations: one for each marker in `text`, ascending.
+        passages: what the answer could draw on, best first.
+        timings: seconds by stage.
+    """
+
+    question: str
+    text: str
+    asked_in: str
+    answered_in: str
+    language_ok: bool | None
+    complete: bool
+    refused: bool
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    usage: Usage = Usage()
+    timings: Mapping[str, float] = field(default_factory=dict)

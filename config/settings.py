@@ -1,7 +1,7 @@
 """One frozen tree of settings.
 
-Precedence: arguments (command-line flags) over environment (`RAG_…`, `__` between levels) over `.env` over `rag.toml` over
-defaults; both files are looked for in the working folder.
+Precedence: arguments (command-line flags) over environment (`RAG_…`, `__` between levels) over `.env` over `rag.toml`
+over defaults; both files are looked for in the working folder.
 """
 
 from __future__ import annotations

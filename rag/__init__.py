@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rag_config.settings import Settings as Settings
+
     from rag.api import aask as aask
     from rag.api import ask as ask
     from rag.api import open_rag as open_rag
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from rag.types import Citation as Citation
     from rag.types import Passage as Passage
     from rag.types import Where as Where
-    from rag_config.settings import Settings as Settings
 
 _HOME = {
     "aask": "rag.api",

@@ -33,6 +33,6 @@ def source_of(uri: str) -> str:
 def _working_folder() -> Path:
     """The working folder with links resolved, as `uri_of` resolves them; the root where it has been removed."""
     try:
-        return Path(os.getcwd()).resolve()
+        return Path.cwd().resolve()
     except OSError:
         return Path(os.sep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from rag.types import (
@@ -132,8 +132,8 @@ class PassageStore(PassageReader, PassageWriter, Protocol):
 class ChatModel(Protocol):
     """Passages and a question to an answer."""
 
-    def stream(self, request: ChatRequest) -> Iterator[ChatEvent]:
-        """Text as it comes, then one `Finished`. Closing the iterator ends the request.
+    def stream(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
+        """Text as it comes, then one `Finished`. Closing the generator ends the request.
 
         Raises:
             EndpointError: no answer could be begun.

@@ -9,6 +9,7 @@ import regex
 import sentencex
 
 _CLUSTER = regex.compile(r"\X")
+_SURROGATE = regex.compile(r"[\ud800-\udfff]")
 
 
 def cluster_starts(text: str) -> list[int]:
@@ -33,6 +34,8 @@ def sentences(text: str, language: str) -> list[tuple[int, int]]:
             the sentence marks of their script.
     """
     primary = language.split("-")[0]
+    # A lone surrogate, which a damaged file can bring, is no text to the splitter; any other mark of one code point does.
+    text = _SURROGATE.sub("\ufffd", text)
     spans: list[tuple[int, int]] = []
     start = 0
     for boundary in sentencex.get_sentence_boundaries(primary, text):

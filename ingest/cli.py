@@ -1,0 +1,124 @@
+"""The command `ingest`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rag.commands.shared import load_settings, pairs, run, shared_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.pipeline import IngestReport, Progress
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path())
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata for every document; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Read and cut everything, write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@shared_options
+def command(
+    paths: tuple[str, ...],
+    meta: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    store: str | None,
+    collection: str | None,
+    model: str | None,
+) -> int:
+    """Bring the documents at PATH… (files or folders: txt md html pdf docx) into the index.
+
+    What has not changed since the last time is left as it is. Folders may hold a .ragignore (as .gitignore).
+
+    \b
+    ingest handbuch.pdf docs/ notes.md
+    ingest policies --meta department=hr --exclude 'drafts/'
+    """
+    from ingest.api import ingest
+
+    settings = load_settings(store=store, collection=collection, model=model)
+    metadata = pairs(meta, "--meta")
+    with _Line(quiet or not sys.stderr.isatty()) as line:
+        report = ingest(
+            paths, settings=settings, metadata=metadata, exclude=exclude, dry_run=dry_run, on_progress=line.show
+        )
+    for failure in report.failures:
+        click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
+    click.echo(_fields(report) if as_json else _summary(report, dry_run), err=not as_json)
+    return 1 if report.failed else 0
+
+
+def _fields(report: IngestReport) -> str:
+    counts = ("added", "updated", "unchanged", "removed", "failed", "skipped")
+    return json.dumps(
+        {
+            "documents": {name: getattr(report, name) for name in counts},
+            "chunks": report.chunks,
+            "tokens": report.tokens,
+            "seconds": round(report.seconds, 3),
+            "failures": [{"source": failure.source, "error": failure.error} for failure in report.failures],
+        },
+        ensure_ascii=False,
+    )
+
+
+def _summary(report: IngestReport, dry_run: bool) -> str:
+    parts = [f"{getattr(report, name)} {name}" for name in ("added", "updated", "unchanged", "failed", "skipped")]
+    shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
+    done = "would be written" if dry_run else "written"
+    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"
+
+
+class _Line:
+    """A progress line on stderr; nothing where stderr is no terminal."""
+
+    def __init__(self, silent: bool) -> None:
+        self._silent = silent
+        self._update: Callable[[Progress], None] | None = None
+
+    def __enter__(self) -> _Line:
+        if not self._silent:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.fields[done]}"), BarColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+            )
+            self._bar.start()
+            task = self._bar.add_task("", total=None, done="looking for files")
+
+            def update(progress: Progress) -> None:
+                rate = progress.chunks / progress.seconds if progress.seconds else 0.0
+                done = f"{progress.files}/{progress.files_total} files, {progress.chunks} chunks, {rate:.0f} chunks/s"
+                self._bar.update(task, total=progress.size_total, completed=progress.size, done=done)
+
+            self._update = update
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._update:
+            self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Takes the latest state."""
+        if self._update:
+            self._update(progress)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    run(command, "ingest")
+
+
+if __name__ == "__main__":
+    main()

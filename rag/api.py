@@ -1,0 +1,116 @@
+"""The calls a service makes: `ask`, `aask`, `open_rag`."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Sequence
+
+from rag_config.settings import Settings
+
+from rag import build
+from rag.pipeline import CrossLingualRAG
+from rag.retrieval import Retriever
+from rag.types import ANYWHERE, Answer, Message, Where
+
+_lock = threading.Lock()
+_opened: tuple[Settings, CrossLingualRAG] | None = None
+
+
+def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
+    """Opens an index for questions; use it in a `with`, or call its `close`.
+
+    Args:
+        settings: by default from environment, .env and rag.toml.
+
+    Raises:
+        NotConfiguredError: there is no index, it was made with another model, or the model cannot be had.
+        UnavailableError: the store cannot be opened.
+    """
+    from rag.stores.schema import require_match
+
+    settings = settings or Settings()
+    found = build.checkpoint(settings)
+    embedder = build.embedder(settings, found)
+    store = build.store(settings)
+    require_match(store.info(), build.index_info(embedder))
+    return CrossLingualRAG(
+        Retriever(embedder, store, build.ranking(settings, found), depth=settings.retrieval.depth),
+        store,
+        build.chat_model(settings, embedder),
+        default_language=settings.language,
+        # Without a language model an answer comes out the same however often it is asked for.
+        attempts=2 if settings.llm.model else 1,
+    )
+
+
+def ask(
+    question: str,
+    *,
+    language: str | None = None,
+    k: int = 8,
+    where: Where = ANYWHERE,
+    history: Sequence[Message] = (),
+    settings: Settings | None = None,
+) -> Answer:
+    """Answers `question` from the index in the question's language, or in `language`.
+
+    The index and the model stay loaded for the next call with equal settings.
+
+    Args:
+        language: BCP-47 tag to answer in.
+        k: passages the answer may draw on.
+        where: filter on passages.
+        history: earlier turns, oldest first.
+        settings: by default from environment, .env and rag.toml.
+
+    Raises:
+        InputError: the question is empty, or `language` is not a tag.
+        NotConfiguredError: there is no index, it was made with another model, or the model cannot be had.
+        UnavailableError: the store or the language model does not answer.
+    """
+    return _shared(settings or Settings()).ask(question, language=language, k=k, where=where, history=history)
+
+
+async def aask(
+    question: str,
+    *,
+    language: str | None = None,
+    k: int = 8,
+    where: Where = ANYWHERE,
+    history: Sequence[Message] = (),
+    settings: Settings | None = None,
+) -> Answer:
+    """`ask` for asynchronous code: runs in a thread; cancelling the task ends the request to the language model."""
+    stop = threading.Event()
+
+    def run() -> Answer:
+        rag = _shared(settings or Settings())
+        return rag.ask(question, language=language, k=k, where=where, history=history, stop=stop)
+
+    try:
+        return await asyncio.to_thread(run)
+    finally:
+        stop.set()
+
+
+def _shared(settings: Settings) -> CrossLingualRAG:
+    """The pipeline of the last settings asked with, opened anew when they differ."""
+    global _opened
+    with _lock:
+        if _opened is None or _opened[0] != settings:
+            fresh = open_rag(settings)
+            _close_shared()
+            _opened = (settings, fresh)
+        return _opened[1]
+
+
+def _close_shared() -> None:
+    global _opened
+    if _opened:
+        _opened[1].close()
+        _opened = None
+
+
+atexit.register(_close_shared)

@@ -1,0 +1,99 @@
+"""Settings to adapters: the only place that imports an adapter, and only when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rag.fusion import PAPER_DENSE_WEIGHT, PAPER_SPARSE_WEIGHT, Ranking
+from rag.ports import ChatModel, Embedder, PassageStore
+from rag.types import IndexInfo
+
+if TYPE_CHECKING:
+    from rag_config.settings import Settings
+
+    from rag.checkpoint import Checkpoint
+
+
+def checkpoint(settings: Settings) -> Checkpoint:
+    """The embedding model's files, fetched if they are not on this machine yet.
+
+    Raises:
+        ModelUnavailableError: they cannot be had.
+        CheckpointError: they are not a usable BGE-M3 checkpoint.
+    """
+    from rag.checkpoint import inspect, locate
+
+    return inspect(locate(settings.embedder.model, settings.embedder.revision), settings.embedder.model)
+
+
+def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
+    """The embedding model; its weights are loaded on first use.
+
+    Args:
+        found: its files, where `checkpoint` has been called already.
+
+    Raises:
+        ModelUnavailableError: its files cannot be had.
+        CheckpointError: they are not a usable BGE-M3 checkpoint.
+    """
+    from rag.embedders.bge_m3 import BgeM3Embedder
+
+    return BgeM3Embedder(
+        found or checkpoint(settings),
+        device=settings.embedder.device,
+        dtype=settings.embedder.dtype,
+        batch_tokens=settings.embedder.batch_tokens,
+    )
+
+
+def store(settings: Settings) -> PassageStore:
+    """The store of the collection; nothing is opened or created yet."""
+    from rag.stores.edge import EdgeStore
+
+    return EdgeStore(settings.store.path / settings.store.collection)
+
+
+def index_info(embedder: Embedder) -> IndexInfo:
+    """What an index made with `embedder` carries."""
+    from rag.stores.schema import SCHEMA_VERSION
+
+    return IndexInfo(SCHEMA_VERSION, embedder.fingerprint, embedder.model, embedder.dimension)
+
+
+def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
+    """The configured language model, or the one that quotes the passages when none is configured.
+
+    Args:
+        embedder: finds the sentences to quote.
+    """
+    if not settings.llm.model:
+        from rag.chat_models.extractive import ExtractiveChatModel
+
+        return ExtractiveChatModel(embedder)
+    from rag.chat_models.openai_chat import OpenAIChatModel
+
+    base_url, key = settings.llm.endpoint()
+    return OpenAIChatModel(
+        settings.llm.model,
+        base_url=base_url,
+        api_key=key.get_secret_value() if key else None,
+        temperature=settings.llm.temperature,
+        max_tokens=settings.llm.max_tokens,
+        timeout=settings.llm.timeout,
+        retries=settings.llm.retries,
+    )
+
+
+def ranking(settings: Settings, found: Checkpoint) -> Ranking:
+    """How passages are ranked: weights from the settings, else from the model's card, else the BGE-M3 paper's."""
+
+    def first(*values: float | None) -> float:
+        return next(value for value in values if value is not None)
+
+    return Ranking(
+        mode=settings.retrieval.mode,
+        method=settings.retrieval.fusion,
+        dense_weight=first(settings.retrieval.dense_weight, found.dense_weight, PAPER_DENSE_WEIGHT),
+        sparse_weight=first(settings.retrieval.sparse_weight, found.sparse_weight, PAPER_SPARSE_WEIGHT),
+        rrf_k=settings.retrieval.rrf_k,
+    )

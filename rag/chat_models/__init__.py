@@ -1,0 +1,1 @@
+"""Language models that turn passages and a question into an answer."""

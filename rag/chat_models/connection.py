@@ -1,0 +1,165 @@
+"""The openai client, held to the settings: nothing of the environment reaches an endpoint that the user named."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from rag.errors import InputError, NotConfiguredError
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+# Servers on one's own machine ask for no key, but the client insists on sending one.
+_NO_KEY = "no-key"
+_CONNECT_SECONDS = 10.0
+# What is shorter is no secret, and taking it out of a message would only garble it.
+_SHORTEST_SECRET = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go, split into what may be shown and what must not.
+
+    Attributes:
+        url: scheme, host, port and path; the part that appears in messages.
+        named: whether the user named it; False for OpenAI itself.
+        key: sent as a bearer token.
+        login: user and password from the URL; they replace the bearer token.
+        query: sent with each request.
+    """
+
+    url: str
+    named: bool
+    key: str = field(repr=False)
+    login: tuple[str, str] | None = field(repr=False)
+    query: tuple[tuple[str, str], ...] = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that must appear in no message, longest first."""
+        password = self.login[1:] if self.login else ()
+        values = (self.key, *password, *(value for _, value in self.query))
+        secret = (value for value in values if len(value) >= _SHORTEST_SECRET and value != _NO_KEY)
+        return tuple(sorted(secret, key=len, reverse=True))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+
+def endpoint(base_url: str | None, api_key: str | None) -> Endpoint:
+    """The endpoint of these settings; None for OpenAI itself.
+
+    Raises:
+        InputError: the URL or the key cannot be used.
+        NotConfiguredError: OpenAI itself, without a key.
+    """
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InputError("the key in RAG_LLM__API_KEY has characters that no key has: copy it again, on one line")
+    if base_url is None:
+        if not key:
+            raise NotConfiguredError(
+                f"{OPENAI_URL} asks for a key: set RAG_LLM__API_KEY or OPENAI_API_KEY, "
+                "or RAG_LLM__BASE_URL for a server of your own"
+            )
+        return Endpoint(OPENAI_URL, named=False, key=key, login=None, query=())
+    try:
+        parts = urlsplit(base_url.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = None, "", None
+    if parts is None or parts.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
+        shown = base_url.rsplit("@", 1)[-1].split("?", 1)[0]
+        raise InputError(
+            f"RAG_LLM__BASE_URL {shown!r} is no http or https URL: write it like http://localhost:11434/v1"
+        )
+    place = f"[{host}]" if ":" in host else host
+    if port is not None:
+        place += f":{port}"
+    url = urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
+    login = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+    return Endpoint(url, named=True, key=key or _NO_KEY, login=login, query=tuple(parse_qsl(parts.query)))
+
+
+def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
+    """A client for `place` that waits at most `timeout` seconds for a sign of life, or on request before a retry.
+
+    openai takes what it is not given from OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS. Where the user
+    named the endpoint those are meant for another one, so they are taken off each request before it is sent. The key is
+    always given, and as a header too, because a custom header of the environment would override it.
+    """
+    import openai
+
+    foreign = _environment_headers() if place.named else ()
+
+    def take_off(request: httpx2.Request) -> None:
+        for name in foreign:
+            request.headers.pop(name, None)
+
+    limits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+    http_client = openai.DefaultHttpxClient(
+        auth=place.login,
+        timeout=limits,
+        # A proxy of the environment cannot reach a server on this machine.
+        trust_env=not place.is_loopback,
+        event_hooks={"request": [take_off], "response": [_retry_limit(timeout)]},
+    )
+    return openai.OpenAI(
+        api_key=place.key,
+        base_url=place.url,
+        timeout=limits,
+        default_headers={"Authorization": f"Bearer {place.key}"},
+        default_query=dict(place.query),
+        http_client=http_client,
+    )
+
+
+def asked_to_wait(headers: httpx2.Headers) -> float | None:
+    """Seconds that the server asks to wait before the next request (Retry-After, RFC 9110 section 10.2.3)."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            return float(value) / unit
+        except ValueError:
+            pass
+        try:
+            until = parsedate_to_datetime(value)
+        except ValueError:
+            continue
+        return (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return None
+
+
+def _retry_limit(patience: float) -> Callable[[httpx2.Response], None]:
+    def refuse(response: httpx2.Response) -> None:
+        """Nobody sits in front of a silent program for minutes: a long wait is reported instead of waited for."""
+        wait = asked_to_wait(response.headers)
+        if wait is not None and wait > patience:
+            response.headers["x-should-retry"] = "false"
+
+    return refuse
+
+
+def _environment_headers() -> tuple[str, ...]:
+    """Names of the headers that openai adds from the environment."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    custom = (line.split(":", 1)[0].strip().lower() for line in lines if ":" in line)
+    return ("openai-organization", "openai-project", *(name for name in custom if name and name != "authorization"))

@@ -1,0 +1,111 @@
+"""What an endpoint's failures mean for the user: one line that says what happened and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rag.chat_models.connection import Endpoint, asked_to_wait
+from rag.errors import EndpointError
+
+if TYPE_CHECKING:
+    import openai
+
+_LONGEST_WORDS = 200
+"""Characters of a server's own message that are passed on."""
+
+
+def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout: float) -> EndpointError:
+    """The error to show for a request that failed before an answer began.
+
+    Args:
+        error: as the client raised it.
+        place: where the request went.
+        model: name of the model asked for.
+        timeout: seconds without a sign of life after which requests are given up.
+    """
+    import openai
+
+    after = f"after {_count(requests_sent(error))}"
+    if isinstance(error, openai.APITimeoutError):
+        text = (
+            f"{place.url} gave no sign of life within {timeout:g} s, {after}: "
+            "is the server overloaded or still loading the model? Raise RAG_LLM__TIMEOUT or try again"
+        )
+    elif isinstance(error, openai.APIConnectionError):
+        reason = str(error.__cause__ or error)
+        text = (
+            f"no connection to {place.url} ({reason}), {after}: is the server running, and is RAG_LLM__BASE_URL right?"
+        )
+    elif isinstance(error, openai.APIStatusError):
+        text = f"{place.url} {_refusal(error, model, after)}"
+    else:
+        text = broken_off(place, str(error))
+    return EndpointError(presentable(text, place))
+
+
+def broken_off(place: Endpoint, reason: str) -> str:
+    """The message for a stream that ended before its first text."""
+    return presentable(f"{place.url} began no answer ({_short(reason)}): try again, or look at the server's log", place)
+
+
+def requests_sent(error: openai.APIError) -> int:
+    """Requests behind this error, the client's own retries among them."""
+    return 1 + int(error.request.headers.get("x-stainless-retry-count", "0"))
+
+
+def server_words(error: openai.APIError) -> str:
+    """What the server says of a failure, without any markup pages; empty where it says nothing."""
+    words: object = error.body
+    if isinstance(words, dict):
+        words = next((words[key] for key in ("message", "detail", "error", "msg") if words.get(key)), "")
+    if isinstance(words, list):
+        # FastAPI's validation errors: the place and the reason of each, without the input that they repeat.
+        words = "; ".join(f"{item.get('loc')}: {item.get('msg')}" for item in words if isinstance(item, dict))
+    return words if isinstance(words, str) and not words.lstrip().startswith("<") else ""
+
+
+def presentable(text: str, place: Endpoint) -> str:
+    """`text` on one line, without a secret that a server may have repeated."""
+    for secret in place.secrets:
+        text = text.replace(secret, "…")
+    return " ".join(text.split())
+
+
+def cause(error: Exception, place: Endpoint) -> Exception | None:
+    """`error` for `raise … from`, or None where a traceback would show a secret that the server repeated."""
+    return None if any(secret in str(error) for secret in place.secrets) else error
+
+
+def _refusal(error: openai.APIStatusError, model: str, after: str) -> str:
+    status = error.status_code
+    words = _short(server_words(error))
+    said = f", it says: {words}" if words else ""
+    wait = asked_to_wait(error.response.headers)
+    later = f"try again in {wait:.0f} s" if wait is not None and wait >= 1 else "try again later"
+    # What a 401 says often repeats a part of the key.
+    if status == 401:
+        return "refused the key (401): set RAG_LLM__API_KEY to a key of this endpoint"
+    if status == 403:
+        return f"does not let this key use the model {model!r} (403){said}; check RAG_LLM__API_KEY and RAG_LLM__MODEL"
+    if status == 404:
+        return (
+            f"does not know the model {model!r}, or is not the API's address (404){said}; "
+            "check RAG_LLM__MODEL, and RAG_LLM__BASE_URL, which often ends in /v1"
+        )
+    if status == 429:
+        return f"still refuses for load or quota {after} (429){said}; {later}"
+    if status >= 500:
+        return f"failed {after} ({status}){said}; {later}, or look at the server's log"
+    return (
+        f"refused the request ({status}){said}; "
+        f"check RAG_LLM__MODEL {model!r} and RAG_LLM__MAX_TOKENS, or ask for fewer passages"
+    )
+
+
+def _short(words: str) -> str:
+    words = " ".join(words.split())
+    return words if len(words) <= _LONGEST_WORDS else words[: _LONGEST_WORDS - 1] + "…"
+
+
+def _count(requests: int) -> str:
+    return "1 request" if requests == 1 else f"{requests} requests"

@@ -1,0 +1,266 @@
+"""What a usable BGE-M3 checkpoint is: where its folder lies, what it holds, and which vectors it makes.
+
+Reads files only; neither torch nor transformers is needed to know a model's fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from rag.errors import CheckpointError, ModelUnavailableError
+
+BUNDLED = {"pocket-m3": Path(__file__).parent / "weights" / "pocket_m3"}
+"""Models that come with the package."""
+
+SCHEME = "cls pooling, l2 norm; no prompts; sparse: max over occurrences of relu; no truncation"
+"""How hidden states become vectors; part of every fingerprint, so another scheme is another model."""
+
+ORIGIN_FILE = "fingerprint.txt"
+"""A copy that was converted to another precision or runtime carries the fingerprint of its origin in this file."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_LFS_POINTER = b"version https://git-lfs"
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_SPARSE_HEAD = "sparse_linear.pt"
+_COLBERT_HEAD = "colbert_linear.pt"
+_SAMPLES, _SAMPLE_SIZE = 64, 4096
+
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that has been found usable.
+
+    Attributes:
+        folder: where the files are.
+        name: what the model was asked for.
+        weights: the encoder's weights, safetensors or a torch archive.
+        hidden_size: length of the hidden states and of the dense vectors.
+        layers: number of encoder layers.
+        heads: attention heads of each layer.
+        intermediate_size: width of the feed-forward layers.
+        window: longest text in tokens, special tokens included.
+        vocabulary_size: number of token ids.
+        padding_id: id of `<pad>`; positions count from `padding_id` + 1 (XLM-R).
+        layer_norm_eps: epsilon of every layer norm.
+        fingerprint: 64 hex digits that change with whatever changes the vectors; not with path, backend or precision.
+        dense_weight: weight of the dense score that the model card recommends for fusion.
+        sparse_weight: likewise of the sparse score.
+    """
+
+    folder: Path
+    name: str
+    weights: Path
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    window: int
+    vocabulary_size: int
+    padding_id: int
+    layer_norm_eps: float
+    fingerprint: str
+    dense_weight: float | None
+    sparse_weight: float | None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer's file."""
+        return self.folder / "tokenizer.json"
+
+    @property
+    def sparse_head(self) -> Path:
+        """State dict of Linear(hidden_size, 1), a torch archive."""
+        return self.folder / _SPARSE_HEAD
+
+
+def locate(model: str, revision: str | None = None) -> Path:
+    """Folder of a model; fetches it from the hub when `model` is a hub id that is not in the local cache.
+
+    Args:
+        model: `pocket-m3` (bundled), a folder, or a hub id. A folder that exists is preferred to a hub id of its name.
+        revision: commit, tag or branch of a hub id; other models have none.
+
+    Raises:
+        ModelUnavailableError: the folder does not exist, the name is no hub id, or the hub does not provide it.
+        CheckpointError: the hub's repository is no BGE-M3 checkpoint.
+    """
+    if model in BUNDLED:
+        return BUNDLED[model]
+    folder = Path(model).expanduser()
+    if model.strip() and folder.is_dir():
+        return folder
+    if _HUB_ID.fullmatch(model):
+        from rag.hub import fetch
+
+        return fetch(model, revision)
+    raise ModelUnavailableError(
+        f"there is no folder {model!r} and it is no hub id either: "
+        "give an existing folder, a hub id such as BAAI/bge-m3, or pocket-m3"
+    )
+
+
+def inspect(folder: Path, name: str) -> Checkpoint:
+    """Checks that `folder` holds a usable BGE-M3 checkpoint and reads all that is known without its weights.
+
+    Args:
+        folder: as `locate` gives it.
+        name: what the model was asked for, kept for messages.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, or the configuration is not BGE-M3's architecture.
+    """
+    config = _read_config(folder)
+    weights = next((folder / file for file in _WEIGHT_FILES if (folder / file).is_file()), None)
+    if weights is None:
+        raise CheckpointError(
+            f"{folder} has neither {' nor '.join(_WEIGHT_FILES)} (whole, not in shards): copy the model's weights there"
+        )
+    files = [folder / "tokenizer.json", folder / _SPARSE_HEAD, folder / _COLBERT_HEAD]
+    for file in files:
+        if not file.is_file():
+            # Without the heads other libraries go on with random ones: the vectors would be noise that looks fine.
+            raise CheckpointError(
+                f"{folder} has no {file.name}: copy it from the model's repository, or use a complete BGE-M3 checkpoint"
+            )
+    for file in (*files, weights):
+        _refuse_pointer(file)
+    dense_weight, sparse_weight = _fusion_weights(folder)
+    return Checkpoint(
+        folder=folder,
+        name=name,
+        weights=weights,
+        hidden_size=config["hidden_size"],
+        layers=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        intermediate_size=config["intermediate_size"],
+        window=config["max_position_embeddings"] - config["pad_token_id"] - 1,
+        vocabulary_size=config["vocab_size"],
+        padding_id=config["pad_token_id"],
+        layer_norm_eps=config["layer_norm_eps"],
+        fingerprint=_origin(folder) or _fingerprint(config, files, weights),
+        dense_weight=dense_weight,
+        sparse_weight=sparse_weight,
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The keys of config.json that decide the vectors, checked."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} has no config.json: give the folder of a BGE-M3 checkpoint") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}): copy it again from the model") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no JSON object: copy it again from the model")
+    expected = {"model_type": "xlm-roberta", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    # Recent versions of transformers leave out what is their default.
+    config: dict[str, Any] = {"hidden_act": "gelu", "position_embedding_type": "absolute", "pad_token_id": 1, **content}
+    for key, bge_m3 in expected.items():
+        if config.get(key) != bge_m3:
+            raise CheckpointError(
+                f"{path} says {key} = {config.get(key)!r} where BGE-M3 has {bge_m3!r}: use a BGE-M3 checkpoint"
+            )
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    for key, least in [*((size, 1) for size in sizes), ("pad_token_id", 0), ("max_position_embeddings", 1)]:
+        value = config.get(key)
+        if type(value) is not int or value < least:
+            raise CheckpointError(f"{path} says {key} = {value!r}, not a whole number: copy it again from the model")
+    epsilon = config.get("layer_norm_eps")
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise CheckpointError(f"{path} says layer_norm_eps = {epsilon!r}, not a small number: copy it again")
+    if (
+        config["hidden_size"] % config["num_attention_heads"]
+        or config["max_position_embeddings"] < 4 + config["pad_token_id"]
+    ):
+        raise CheckpointError(f"{path} has sizes that do not fit each other: copy it again from the model")
+    decisive = (*expected, *sizes, "pad_token_id", "max_position_embeddings", "layer_norm_eps")
+    return {key: config[key] for key in decisive}
+
+
+def _refuse_pointer(file: Path) -> None:
+    with file.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise CheckpointError(f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder")
+
+
+def _origin(folder: Path) -> str | None:
+    """Fingerprint of the checkpoint that this folder was converted from, if it says so."""
+    path = folder / ORIGIN_FILE
+    if not path.is_file():
+        return None
+    fingerprint = path.read_text(encoding="utf-8", errors="replace").strip()
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise CheckpointError(
+            f"{path} does not hold 64 hexadecimal digits: convert the model again, or delete the file"
+        )
+    return fingerprint
+
+
+def _fingerprint(config: Mapping[str, Any], files: list[Path], weights: Path) -> str:
+    """SHA-256 of the scheme, the configuration, `files` whole, and of the weights their size and 64 sampled blocks.
+
+    Hashing 2.3 GB would take seconds at every start; a fine-tuned model differs in every block.
+    """
+    digest = hashlib.sha256()
+    parts = [SCHEME.encode(), json.dumps(config, sort_keys=True).encode(), *(file.read_bytes() for file in files)]
+    for part in (*parts, *_samples(weights)):
+        digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts run together into the same bytes
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _samples(weights: Path) -> Iterator[bytes]:
+    with weights.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        yield str(size).encode()
+        last = max(size - _SAMPLE_SIZE, 0)
+        for sample in range(_SAMPLES):
+            stream.seek(last * sample // (_SAMPLES - 1))
+            yield stream.read(_SAMPLE_SIZE)
+
+
+def _fusion_weights(folder: Path) -> tuple[float | None, float | None]:
+    """`retrieval.dense_weight` and `.sparse_weight` of the model card's front matter, where it has any."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return None, None
+    front_matter = re.match(
+        r"---\r?\n(.*?)\r?\n---\s*(?:\n|$)", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL
+    )
+    if front_matter is None:
+        return None, None
+    import yaml
+
+    try:
+        card = yaml.safe_load(front_matter[1])
+    except yaml.YAMLError:
+        # A card is prose for people; it recommends weights or it does not, and the model works either way.
+        logger.warning("the front matter of %s is no YAML: its fusion weights, if any, are not used", path)
+        return None, None
+    recommended = card.get("retrieval") if isinstance(card, dict) else None
+    if not isinstance(recommended, dict):
+        return None, None
+    return _weight(path, recommended, "dense_weight"), _weight(path, recommended, "sparse_weight")
+
+
+def _weight(path: Path, recommended: Mapping[str, object], key: str) -> float | None:
+    value = recommended.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise CheckpointError(f"{path} recommends {key} = {value!r}: give a number from 0 up, or remove the line")
+    return float(value)

@@ -1,0 +1,72 @@
+"""`rag ask`: an answer in the asker's language, with its sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rag.commands.shared import filter_options, load_settings, shared_options, where_from
+
+if TYPE_CHECKING:
+    from rag.types import Answer
+
+
+@click.command()
+@click.argument("question")
+@click.option("--lang", "language", metavar="L", help="Language to answer in, such as fr; by default the question's.")
+@click.option("-k", "count", default=8, show_default=True, type=click.IntRange(1, 100), help="Passages to answer from.")
+@filter_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--no-stream", is_flag=True, help="Show the answer when it is whole.")
+@shared_options
+def ask(
+    question: str,
+    language: str | None,
+    count: int,
+    languages: tuple[str, ...],
+    source: tuple[str, ...],
+    where: tuple[str, ...],
+    as_json: bool,
+    no_stream: bool,
+    store: str | None,
+    collection: str | None,
+    model: str | None,
+) -> int:
+    """Answer QUESTION in its own language from documents in any.
+
+    Without a language model (RAG_LLM__MODEL) the best sentences of the documents are quoted.
+
+    \b
+    rag ask "What torque do the M8 bolts need?"
+    rag ask "有給休暇は何日ですか" --lang en --json
+    """
+    from rag.api import open_rag
+    from rag.commands.rendering import answer_fields, to_json
+    from rag.types import TextDelta
+
+    settings = load_settings(store=store, collection=collection, model=model)
+    answer: Answer | None = None
+    with open_rag(settings) as rag:
+        for event in rag.stream(question, language=language, k=count, where=where_from(languages, source, where)):
+            if not isinstance(event, TextDelta):
+                answer = event
+            elif not (as_json or no_stream):
+                click.echo(event.text, nl=False)
+    assert answer is not None, "a stream ends with its answer"
+    if as_json:
+        click.echo(to_json(answer_fields(answer)))
+    else:
+        click.echo(answer.text if no_stream else "")
+        _show_sources(answer)
+    return 0 if answer.complete else 1
+
+
+def _show_sources(answer: Answer) -> None:
+    from rag.commands.rendering import citation_text
+    from rag.locales import load
+
+    for citation in answer.citations:
+        click.echo(f"\n{citation_text(citation)}")
+    if not answer.complete:
+        click.echo(load(answer.answered_in).incomplete, err=True)

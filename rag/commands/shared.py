@@ -1,0 +1,174 @@
+"""What every command shares: its options, its settings, its exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from rag.errors import InputError, RagError
+
+if TYPE_CHECKING:
+    from rag_config.settings import Settings
+
+    from rag.types import Where
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_LOGGERS = ("rag", "ingest")
+
+
+def shared_options(command: Command) -> Command:
+    """Adds --store, --collection, --model and --debug."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks and details."),
+        click.option("--model", metavar="M", help="Embedding model: hub id, folder, or pocket-m3 (bundled)."),
+        click.option("--collection", metavar="C", help="Name of the collection."),
+        click.option("--store", metavar="PATH|URL", help="Where the index is."),
+    ):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Command) -> Command:
+    """Adds --in, --source and --where."""
+    for option in (
+        click.option("--where", "where", multiple=True, metavar="KEY=VALUE", help="Only documents with this metadata."),
+        click.option("--source", "source", multiple=True, metavar="GLOB", help="Only documents whose path matches."),
+        click.option(
+            "--in", "languages", multiple=True, metavar="LANG", help="Only passages in this language; repeatable."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def load_settings(
+    *, store: str | None = None, collection: str | None = None, model: str | None = None, mode: str | None = None
+) -> Settings:
+    """The settings, flags on top.
+
+    Raises:
+        InputError: a value that is not allowed, or a file that does not parse; one line, naming it.
+    """
+    import tomllib
+
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+    from rag_config.settings import Settings
+
+    flags = {
+        "store": {"path": store, "collection": collection},
+        "embedder": {"model": model},
+        "retrieval": {"mode": mode},
+    }
+    given = {
+        group: values
+        for group, pairs in flags.items()
+        if (values := {name: value for name, value in pairs.items() if value is not None})
+    }
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic turns the tables into their groups
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = [str(part) for part in first["loc"]]
+        raise InputError(
+            f"setting {'.'.join(place)} (RAG_{'__'.join(place).upper()}): {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"rag.toml does not parse: {error}") from error
+    except SettingsError as error:
+        raise InputError(f"a setting cannot be read: {error}") from error
+
+
+def where_from(languages: tuple[str, ...], source: tuple[str, ...], where: tuple[str, ...]) -> Where:
+    """The filter that the options of `filter_options` ask for."""
+    from rag.language import parse_tag
+    from rag.types import Where
+
+    return Where(
+        languages=tuple(parse_tag(tag).split("-")[0] for tag in languages),
+        sources=source,
+        metadata=pairs(where, "--where"),
+    )
+
+
+def pairs(values: tuple[str, ...], option: str) -> Mapping[str, str]:
+    """`key=value` words as a mapping.
+
+    Raises:
+        InputError: a word without `=` or without a key.
+    """
+    found: dict[str, str] = {}
+    for word in values:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{option} {word!r} is not of the form key=value")
+        found[key.strip()] = value
+    return found
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Runs a command line to its exit code; every error is one line on stderr.
+
+    Raises:
+        SystemExit: always.
+    """
+    handler = _log_to_stderr()
+    try:
+        sys.exit(_exit_code(command, name))
+    finally:
+        for logger in _LOGGERS:
+            logging.getLogger(logger).removeHandler(handler)
+
+
+def _exit_code(command: click.Command, name: str) -> int:
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has left, as `head` does; Python must not complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except RagError as error:
+        _fail(name, str(error), error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  the outermost boundary: a bug must not end in a traceback
+        _fail(name, f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it", error)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _fail(name: str, message: str, error: BaseException) -> None:
+    if logging.getLogger("rag").isEnabledFor(logging.DEBUG):
+        logging.getLogger("rag").debug("", exc_info=error)
+    click.echo(f"{name}: {' '.join(message.split())}", err=True)
+
+
+def _log_to_stderr() -> logging.Handler:
+    """Warnings, and word of a download, which can take long, go to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("rag.hub").setLevel(logging.INFO)
+    return handler
+
+
+def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.DEBUG)

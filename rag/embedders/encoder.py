@@ -1,0 +1,216 @@
+"""BGE-M3's forward pass over packed texts: one pass gives the dense vectors and the weights of all tokens.
+
+XLM-R's encoder (Conneau et al. 2020, arXiv 1911.02116) in post-norm order, as transformers' XLMRobertaModel computes
+it, without padding: every linear layer runs once on the concatenated tokens of many texts, and only attention looks at
+each text alone. Inference only: no dropout, no pooler, no attention mask.
+
+Importing this module loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from rag.checkpoint import Checkpoint
+from rag.embedders.weights import TensorReader, open_head, open_weights
+from rag.errors import InputError, ModelUnavailableError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device of that name; `auto` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        InputError: the name is no device this program computes on.
+        ModelUnavailableError: this machine has no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:  # how torch says that a name is unknown
+        raise InputError(f"device {device!r} is unknown: use auto, cpu, cuda, cuda:1 or mps") from error
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}
+    if chosen.type not in counts:
+        raise InputError(f"device {device!r} is not supported: use auto, cpu, cuda, cuda:1 or mps")
+    if (chosen.index or 0) >= counts[chosen.type]:
+        raise ModelUnavailableError(f"device {device!r} is not on this machine: use auto or cpu")
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The torch dtype of that name; `auto` takes 16 bits where the hardware computes in them, else float32.
+
+    Raises:
+        InputError: the name is none of auto, float32, bfloat16, float16.
+    """
+    if dtype in _DTYPES:
+        return _DTYPES[dtype]
+    if dtype != "auto":
+        raise InputError(f"dtype {dtype!r} is unknown: use auto, {', '.join(_DTYPES)}")
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
+        return torch.bfloat16
+    return torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        return functional.layer_norm(hidden, self.weight.shape, self.weight, self.bias, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    query_key_value: _Linear
+    attention_output: _Linear
+    attention_norm: _Norm
+    intermediate: _Linear
+    output: _Linear
+    output_norm: _Norm
+
+
+class PackedEncoder:
+    """An encoder with its sparse head, loaded onto one device. Safe to call from several threads."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        """Loads the weights, converted one tensor at a time so that the file's precision never lies in memory whole.
+
+        Raises:
+            CheckpointError: a file cannot be read, or a tensor is missing or has the wrong shape.
+        """
+        self._device, self._dtype = device, dtype
+        self._heads, self._padding_id = checkpoint.heads, checkpoint.padding_id
+        size = checkpoint.hidden_size
+        weights, head = open_weights(checkpoint.weights), open_head(checkpoint.sparse_head)
+        positions = checkpoint.window + checkpoint.padding_id + 1
+        self._words = self._place(weights("embeddings.word_embeddings.weight", (checkpoint.vocabulary_size, size)))
+        # There is one token type, so its vector can be added to every position's once and for all.
+        self._positions = self._place(
+            weights("embeddings.position_embeddings.weight", (positions, size)).float()
+            + weights("embeddings.token_type_embeddings.weight", (1, size)).float()
+        )
+        self._norm = self._load_norm(weights, "embeddings.LayerNorm", checkpoint)
+        self._layers = [self._load_layer(weights, f"encoder.layer.{n}", checkpoint) for n in range(checkpoint.layers)]
+        self._sparse_head = _Linear(
+            head("weight", (1, size)).to(device, torch.float32), head("bias", (1,)).to(device, torch.float32)
+        )
+
+    @property
+    def description(self) -> str:
+        """Device and precision, for messages."""
+        return f"{self._device} in {str(self._dtype).removeprefix('torch.')}"
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Dense vectors and token weights of one batch.
+
+        Texts of equal length that stand side by side share one attention call: sort by length.
+
+        Args:
+            texts: token ids of each text, special tokens included, none longer than the window.
+
+        Returns:
+            Unit vectors of shape (texts, hidden size), and relu'd weights of all tokens one text after the other,
+            shape (tokens,). Not finite where the precision overflowed.
+        """
+        ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
+        lengths = [len(text) for text in texts]
+        positions = np.concatenate([self._position_ids(text) for text in texts])
+        hidden = self._norm(
+            functional.embedding(torch.from_numpy(ids).to(self._device), self._words)
+            + functional.embedding(torch.from_numpy(positions).to(self._device), self._positions)
+        )
+        for layer in self._layers:
+            attended = self._attend(layer.query_key_value(hidden), lengths)
+            hidden = layer.attention_norm(layer.attention_output(attended) + hidden)
+            widened = functional.gelu(layer.intermediate(hidden))
+            hidden = layer.output_norm(layer.output(widened) + hidden)
+        hidden = hidden.float()
+        first_tokens = torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()], device=self._device)
+        dense = functional.normalize(hidden[first_tokens], dim=-1)
+        token_weights = torch.relu(self._sparse_head(hidden)).squeeze(-1)
+        return dense.cpu().numpy(), token_weights.cpu().numpy()
+
+    def _attend(self, query_key_value: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Self-attention of each text over its own tokens: (tokens, 3 · hidden size) to (tokens, hidden size)."""
+        attended = query_key_value.new_empty(len(query_key_value), query_key_value.shape[1] // 3)
+        for start, texts, length in _runs(lengths):
+            end = start + texts * length
+            split = query_key_value[start:end].view(texts, length, 3, self._heads, -1)
+            query, key, value = split.permute(2, 0, 3, 1, 4)  # each (texts, heads, length, size of a head)
+            mixed = functional.scaled_dot_product_attention(query, key, value)
+            attended[start:end] = mixed.transpose(1, 2).reshape(end - start, -1)
+        return attended
+
+    def _position_ids(self, text: Sequence[int]) -> NDArray[np.int64]:
+        """XLM-R counts positions from `padding_id` + 1 and passes over `<pad>`, which a text may hold literally."""
+        counted = np.asarray(text) != self._padding_id
+        positions: NDArray[np.int64] = np.cumsum(counted, dtype=np.int64) * counted + self._padding_id
+        return positions
+
+    def _load_layer(self, weights: TensorReader, name: str, checkpoint: Checkpoint) -> _Layer:
+        size, wide = checkpoint.hidden_size, checkpoint.intermediate_size
+        parts = [
+            self._load_linear(weights, f"{name}.attention.self.{part}", size, size)
+            for part in ("query", "key", "value")
+        ]
+        return _Layer(
+            query_key_value=_Linear(
+                torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+            ),
+            attention_output=self._load_linear(weights, f"{name}.attention.output.dense", size, size),
+            attention_norm=self._load_norm(weights, f"{name}.attention.output.LayerNorm", checkpoint),
+            intermediate=self._load_linear(weights, f"{name}.intermediate.dense", wide, size),
+            output=self._load_linear(weights, f"{name}.output.dense", size, wide),
+            output_norm=self._load_norm(weights, f"{name}.output.LayerNorm", checkpoint),
+        )
+
+    def _load_linear(self, weights: TensorReader, name: str, rows: int, columns: int) -> _Linear:
+        return _Linear(
+            self._place(weights(f"{name}.weight", (rows, columns))), self._place(weights(f"{name}.bias", (rows,)))
+        )
+
+    def _load_norm(self, weights: TensorReader, name: str, checkpoint: Checkpoint) -> _Norm:
+        shape = (checkpoint.hidden_size,)
+        return _Norm(
+            self._place(weights(f"{name}.weight", shape)),
+            self._place(weights(f"{name}.bias", shape)),
+            checkpoint.layer_norm_eps,
+        )
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, self._dtype)
+
+
+def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """First token, number of texts and their length, for each run of texts of equal length."""
+    start = 0
+    for length, run in groupby(lengths):
+        texts = len(list(run))
+        yield start, texts, length
+        start += texts * length

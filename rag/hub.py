@@ -1,0 +1,128 @@
+"""Fetches a checkpoint from the Hugging Face hub: from the local cache if it is whole there, else over the network."""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+
+from rag.errors import CheckpointError, ModelUnavailableError
+
+DEFAULT_REVISIONS = {"BAAI/bge-m3": "5617a9f61b028005a4858fdac845db406aefb181"}
+"""Commits this version was written for; every other model is taken at `main`."""
+
+REQUIRED = ("config.json", "tokenizer.json", "sparse_linear.pt", "colbert_linear.pt")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Either will do; only the first that a repository has is fetched."""
+OPTIONAL = (
+    "README.md",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "sentencepiece.bpe.model",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+)
+"""Small files that let other libraries load the same folder."""
+
+WAY_OUT = "pass a local folder or `pocket-m3` instead (`--model`, or RAG_EMBEDDER__MODEL)"
+
+logger = getLogger(__name__)
+
+
+def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cache: Path | None = None) -> Path:
+    """Folder that holds the files of `model` at `revision`.
+
+    A checkpoint that is whole in the cache is used without asking the hub; a branch is therefore not followed once
+    it has been fetched. Progress goes to stderr, as the hub's client shows it.
+
+    Args:
+        model: a hub id, `owner/name`.
+        revision: commit, tag or branch; by default the one in `DEFAULT_REVISIONS`, else `main`.
+        endpoint: address of the hub; by default HF_ENDPOINT, else https://huggingface.co.
+        cache: folder of the cache; by default the hub client's own.
+
+    Raises:
+        ModelUnavailableError: the hub cannot be reached, does not know the model, or does not hand it out.
+        CheckpointError: the repository lacks a file without which it cannot be a BGE-M3 checkpoint; nothing is fetched.
+    """
+    import httpx2
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    revision = revision or DEFAULT_REVISIONS.get(model, "main")
+    try:
+        folder = _cached(model, revision, cache)
+        if folder is not None:
+            return folder
+        siblings = HfApi(endpoint=endpoint).model_info(model, revision=revision, files_metadata=True).siblings or []
+        wanted = _wanted(model, {sibling.rfilename: sibling.size or 0 for sibling in siblings})
+        logger.info("fetching %s: %s in %d files", model, _readable_size(sum(wanted.values())), len(wanted))
+        return Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=sorted(wanted), endpoint=endpoint, cache_dir=cache
+            )
+        )
+    # The client lets its transport's errors through as they are; those of the disk and of offline mode are OSErrors,
+    # and what its Xet transport has no name for is a RuntimeError.
+    except (httpx2.HTTPError, OSError, HFValidationError, RuntimeError) as error:
+        raise ModelUnavailableError(f"{_reason(model, revision, error)}; {WAY_OUT}") from error
+
+
+def _cached(model: str, revision: str, cache: Path | None) -> Path | None:
+    """The snapshot in the cache if it is whole; a file appears in a snapshot only after it has been fetched fully."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    whole = all((folder / name).exists() for name in REQUIRED) and any((folder / name).exists() for name in WEIGHTS)
+    return folder if whole else None
+
+
+def _wanted(model: str, sizes: dict[str, int]) -> dict[str, int]:
+    """Name and size in bytes of the files to fetch, out of those in the repository."""
+    missing = [name for name in REQUIRED if name not in sizes]
+    weights = next((name for name in WEIGHTS if name in sizes), None)
+    if weights is None:
+        missing.append(" or ".join(WEIGHTS))
+    if missing or weights is None:
+        raise CheckpointError(
+            f"{model!r} on the hub has no {', no '.join(missing)}, so it is not a BGE-M3 checkpoint; "
+            "use BAAI/bge-m3 or a model fine-tuned from it that was saved with its heads"
+        )
+    names = [*REQUIRED, weights, *(name for name in OPTIONAL if name in sizes)]
+    return {name: sizes[name] for name in names}
+
+
+def _reason(model: str, revision: str, error: Exception) -> str:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    match error:
+        case GatedRepoError():
+            return f"the hub hands out {model!r} only to those who accepted its terms: do so on its page and log in"
+        case RepositoryNotFoundError():
+            return f"the hub has no model {model!r}, or it is private: check the name, or log in"
+        case RevisionNotFoundError():
+            return f"{model!r} has no revision {revision!r} on the hub: check RAG_EMBEDDER__REVISION"
+        case OfflineModeIsEnabled():
+            return f"{model!r} is not in the local cache and HF_HUB_OFFLINE forbids to fetch it: unset it once"
+        case HFValidationError():
+            return f"{model!r} is not a name the hub accepts: give it as owner/name"
+    first_line = next(iter(str(error).splitlines()), "")
+    return f"cannot fetch {model!r} from the hub: {type(error).__name__}: {first_line}"
+
+
+def _readable_size(size: int) -> str:
+    """`size` bytes in decimal units, as the hub's own pages give them."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,230 @@
+"""From a question to an answer in the asker's language: retrieve, prompt, stream, check."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import Self
+
+from rag import answer_language, locales, prompt
+from rag.citations import MarkerFilter, citations
+from rag.language import choose
+from rag.ports import ChatModel, PassageReader
+from rag.retrieval import Retriever
+from rag.types import ANYWHERE, Answer, ChatRequest, Finished, Language, Message, Passage, TextDelta, Usage, Where
+
+_FIRST_LOOK = 120
+"""Characters held back until the answer's language is looked at; two to three short sentences tell it in any script."""
+
+
+class CrossLingualRAG:
+    """Asks one index; safe to use from several threads. Close it, or use it in a `with`, to let go of the index."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        reader: PassageReader,
+        chat_model: ChatModel,
+        *,
+        default_language: str | None = None,
+        attempts: int = 2,
+    ) -> None:
+        """Args.
+
+        default_language: BCP-47 tag to answer in where the question's language cannot be told.
+        attempts: how often an answer may be asked for until it is in the right language.
+        """
+        self._retriever = retriever
+        self._reader = reader
+        self._chat_model = chat_model
+        self._default_language = default_language
+        self._attempts = attempts
+
+    def retrieve(self, question: str, *, k: int = 10, where: Where = ANYWHERE) -> list[Passage]:
+        """The `k` best passages for `question`, best first.
+
+        Raises:
+            InputError: the question is empty, or `k` is not positive.
+            EmbeddingError: the question is longer than the model's window.
+            UnavailableError: the store does not answer.
+        """
+        return self._retriever.retrieve(question, k=k, where=where)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        k: int = 8,
+        where: Where = ANYWHERE,
+        history: Sequence[Message] = (),
+        stop: threading.Event | None = None,
+    ) -> Answer:
+        """The answer, whole; see `stream`."""
+        for event in self.stream(question, language=language, k=k, where=where, history=history, stop=stop):
+            if isinstance(event, Answer):
+                return event
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        k: int = 8,
+        where: Where = ANYWHERE,
+        history: Sequence[Message] = (),
+        stop: threading.Event | None = None,
+    ) -> Iterator[TextDelta | Answer]:
+        """The answer's text as it comes, then the `Answer`, whose text is what was streamed.
+
+        Args:
+            language: BCP-47 tag to answer in; by default the question's.
+            k: passages the answer may draw on.
+            history: earlier turns, oldest first.
+            stop: when set, the answer ends at the next event and is incomplete.
+
+        Raises:
+            InputError: the question is empty, or a tag is not one.
+            EmbeddingError: the question is longer than the model's window.
+            UnavailableError: the store or the language model does not answer.
+        """
+        target, asked_in = choose(question, requested=language, fallback=self._default_language)
+        run = _Run(question, target, asked_in, stop or threading.Event())
+        with run.timed("retrieve"):
+            passages = self._retriever.retrieve(question, k=k, where=where)
+        with run.timed("answer"):
+            if not passages:
+                yield from run.refuse()
+            else:
+                for attempt in range(1, self._attempts + 1):
+                    request = prompt.build(question, passages, run.language, history=history, insist=attempt > 1)
+                    yield from run.receive(self._chat_model, request, may_restart=attempt < self._attempts)
+                    if not run.wrong_language:
+                        break
+        yield run.answer(passages)
+
+    def close(self) -> None:
+        """Lets go of the index; may be called twice."""
+        close = getattr(self._reader, "close", None)
+        if close:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Run:
+    """What is known of one answer while it is being made."""
+
+    def __init__(self, question: str, language: str, asked_in: Language, stop: threading.Event) -> None:
+        self.language = language
+        self.wrong_language = False
+        self._question = question
+        self._asked_in = asked_in
+        self._stop = stop
+        self._text = ""
+        self._complete = self._refused = False
+        self._usage = Usage()
+        self._timings: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    def timed(self, stage: str) -> _Timer:
+        return _Timer(self._timings, stage)
+
+    def refuse(self) -> Iterator[TextDelta]:
+        """The passages do not hold the answer: says so in the asker's language."""
+        self._refused = self._complete = True
+        self._text = locales.load(self.language).no_answer
+        yield TextDelta(self._text)
+
+    def receive(self, chat_model: ChatModel, request: ChatRequest, *, may_restart: bool) -> Iterator[TextDelta]:
+        """One attempt: text is released once its beginning is no refusal and in the right language.
+
+        Leaves `wrong_language` set, with nothing released, where the attempt is worth repeating.
+        """
+        self.wrong_language = False
+        markers = MarkerFilter(len(request.passages))
+        held = ""
+        released = False
+        with closing(chat_model.stream(request)) as events:
+            for event in events:
+                if self._stop.is_set():
+                    break
+                if isinstance(event, Finished):
+                    self._complete = event.reason == "stop"
+                    self._count(event.usage)
+                    held += markers.finish()
+                    break
+                held += markers.feed(event.text)
+                if not released and len(held) < _FIRST_LOOK:
+                    continue
+                if not released and self._turned_back(held, may_restart):
+                    break
+                released = True
+                yield from self._release(held)
+                held = ""
+        if released or not self._turned_back(held, may_restart):
+            yield from self._release(held)
+        elif self._refused:
+            yield from self.refuse()
+
+    def answer(self, passages: Sequence[Passage]) -> Answer:
+        answered_in, language_ok = answer_language.judge(self._text, self.language)
+        self._timings["total"] = time.perf_counter() - self._started
+        return Answer(
+            question=self._question,
+            text=self._text,
+            asked_in=self._asked_in.code,
+            answered_in=answered_in,
+            language_ok=language_ok,
+            complete=self._complete and bool(self._text.strip()),
+            refused=self._refused,
+            citations=() if self._refused else tuple(citations(self._text, passages)),
+            passages=tuple(passages),
+            usage=self._usage,
+            timings=self._timings,
+        )
+
+    def _turned_back(self, held: str, may_restart: bool) -> bool:
+        """Whether the beginning of the answer is a refusal, or in the wrong language with an attempt left."""
+        self._refused = prompt.is_refusal(held)
+        self.wrong_language = (
+            not self._refused and may_restart and answer_language.judge(held, self.language)[1] is False
+        )
+        return self._refused or self.wrong_language
+
+    def _release(self, text: str) -> Iterator[TextDelta]:
+        if text:
+            self._timings.setdefault("first_text", time.perf_counter() - self._started)
+            self._text += text
+            yield TextDelta(text)
+
+    def _count(self, usage: Usage) -> None:
+        self._usage = Usage(
+            self._usage.prompt_tokens + usage.prompt_tokens,
+            self._usage.completion_tokens + usage.completion_tokens,
+            self._usage.requests + usage.requests,
+        )
+
+
+class _Timer:
+    """Adds the wall seconds of a `with` block to a table."""
+
+    def __init__(self, timings: dict[str, float], stage: str) -> None:
+        self._timings = timings
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._timings[self._stage] = time.perf_counter() - self._begin

@@ -1,0 +1,52 @@
+"""Question to passages; works, and can be evaluated, without a language model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from rag.errors import InputError
+from rag.fusion import Ranking, rank
+from rag.ports import Embedder, PassageReader
+from rag.types import ANYWHERE, Passage, Where
+
+
+class Retriever:
+    """Embeds a question, fetches candidates of both vectors in one round trip, and ranks them."""
+
+    def __init__(self, embedder: Embedder, reader: PassageReader, ranking: Ranking, *, depth: int = 100) -> None:
+        """Args: depth: candidates taken from each vector; at least the number of passages asked for is taken."""
+        self._embedder = embedder
+        self._reader = reader
+        self._ranking = ranking
+        self._depth = depth
+
+    def retrieve(self, question: str, *, k: int, where: Where = ANYWHERE) -> list[Passage]:
+        """The `k` best passages, best first.
+
+        Raises:
+            InputError: the question is empty, or `k` is not positive.
+            EmbeddingError: the question is longer than the model's window.
+        """
+        if not question.strip():
+            raise InputError("the question is empty: ask something")
+        if k < 1:
+            raise InputError(f"k is {k}: ask for at least 1 passage")
+        where = self._expanded(where)
+        if where.uris == ():
+            return []
+        candidates = self._reader.candidates(self._embedder.embed_query(question), max(self._depth, k), where)
+        return rank(candidates, self._ranking, k)
+
+    def _expanded(self, where: Where) -> Where:
+        """`where` with its source globs turned into the URIs of the documents they match."""
+        if not where.sources:
+            return where
+        uris = tuple(
+            document.uri
+            for document in self._reader.documents()
+            if any(fnmatchcase(name, glob) for glob in where.sources for name in (document.source, document.uri))
+        )
+        if where.uris is not None:
+            uris = tuple(uri for uri in uris if uri in set(where.uris))
+        return replace(where, sources=(), uris=uris)

@@ -1,0 +1,1 @@
+"""Stores: adapters of rag.ports.PassageStore, and the schema they share."""

@@ -1,0 +1,291 @@
+"""The embedded store: one collection in one folder, in this process, through Qdrant Edge.
+
+A document's points are written with state `staged`; its commit makes them live and deletes its other versions. The two
+steps are one for everybody: threads of this process wait for both, other processes cannot open the shard in between,
+and after a kill between them the next opening finishes what `commit.json` says was begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from rag.errors import IndexMismatchError, IndexMissingError, StoreError
+from rag.stores.edge_shard import EdgeShard
+from rag.stores.index_folder import IndexFolder
+from rag.stores.schema import (
+    DOCUMENT_FIELDS,
+    LIVE,
+    SCHEMA_VERSION,
+    STAGED,
+    Conditions,
+    chunk_of,
+    conditions_of,
+    document_of,
+    newest_versions,
+    one_version_a_document,
+    require_match,
+    require_query,
+    require_storable,
+)
+from rag.stores.shard_lock import ShardLock
+from rag.stores.shared_shard import SharedShard
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+
+_log = logging.getLogger(__name__)
+
+_HASHES_AT_ONCE = 256
+
+
+class EdgeStore:
+    """A `rag.ports.PassageStore` in a folder. Safe to call from several threads and from several processes in turn.
+
+    The shard is open only while it is used: it is closed after `idle_seconds` without a call, or as soon as another
+    process waits for it, except between `stage` and `commit`. Calls raise IndexBusyError when another process does not
+    let go of it within `wait_seconds`, IndexMissingError before the first `prepare`, and StoreError when the engine or
+    the disk fails.
+    """
+
+    def __init__(self, folder: Path, *, idle_seconds: float = 2.0, wait_seconds: float = 5.0) -> None:
+        folder = folder.absolute()  # whatever becomes of the working folder
+        self._folder = IndexFolder(folder)
+        self._shared = SharedShard(ShardLock(folder, wait_seconds), self._close_shard, idle_seconds)
+        # Both only inside `self._shared.use`.
+        self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
+        self._swept = False  # whether staged points of a dead writer are gone
+
+    def info(self) -> IndexInfo:
+        """What the index was made with; reads one small file and waits for nobody."""
+        return self._folder.info()
+
+    def prepare(self, info: IndexInfo) -> None:
+        """Creates the index, or checks that the one there fits.
+
+        Raises:
+            IndexMismatchError: it was made with another model or schema.
+            StoreError: the folder holds something else or cannot be written.
+        """
+        try:
+            found = self._folder.info()
+        except IndexMissingError:
+            self._folder.create()
+            with self._shared.use(partial(self._create_shard, info)):
+                found = self._folder.info()
+        require_match(found, info)
+
+    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+        """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
+
+        Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone.
+
+        Raises:
+            ValueError: `where.sources` has not been expanded to `where.uris`.
+            StoreError: the query does not fit the index.
+        """
+        conditions = conditions_of(where)
+        if conditions is None:
+            return []
+        require_query(query, self.info().dimension)
+        with self._use() as shard:
+            union, sparse_scores = shard.nearest(query, depth, conditions)
+        candidates = [
+            Candidate(chunk_of(point.id, point.payload), point.score, sparse_scores.get(point.id, 0.0))
+            for point in union
+        ]
+        return one_version_a_document(sorted(candidates, key=lambda candidate: candidate.chunk.id))
+
+    def document(self, uri: str) -> StoredDocument | None:
+        """The live document at `uri`."""
+        return next(iter(self._documents({"uri": [uri]})), None)
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """All live documents as they are now, by uri."""
+        return iter(self._documents({}))
+
+    def chunks(self, uri: str) -> Iterator[Chunk]:
+        """The chunks of a live document as it is now, by ordinal."""
+        with self._use() as shard:
+            found = [chunk_of(point.id, point.payload) for point in shard.scroll({"uri": [uri], "state": [LIVE]})]
+        version = newest_versions(found).get(uri)
+        return iter(sorted((chunk for chunk in found if chunk.version == version), key=lambda chunk: chunk.ordinal))
+
+    def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
+        """Writes points that no search sees yet, and keeps the index for this process until their commit.
+
+        A document's chunks may come in several calls. Chunks of a version that is live already are not written again:
+        that would take them out of the search.
+
+        Raises:
+            StoreError: a chunk or an embedding cannot be stored (then nothing was written), or the engine fails.
+        """
+        require_storable(chunks, embeddings, self.info().dimension)
+        if not chunks:
+            return
+        with self._use() as shard:
+            try:
+                self._sweep(shard)
+                documents = {(chunk.uri, chunk.version): chunk.chunk_count for chunk in chunks}
+                live = {key for key in documents if shard.count({**_version(*key), "state": [LIVE]})}
+                # Noted before they are written, so that whatever interrupts the writing, closing removes them.
+                self._pending.update(documents)
+                self._shared.pinned = True
+                new = [position for position, c in enumerate(chunks) if (c.uri, c.version) not in live]
+                shard.upsert([chunks[at] for at in new], [embeddings[at] for at in new], STAGED)
+            except StoreError:
+                self._give_up()
+                raise
+
+    def commit(self, uri: str, version: str) -> None:
+        """Makes the staged version of a document live and removes its other versions; on disk when this returns.
+
+        Raises:
+            StoreError: not all chunks of the version were staged by this store, or the engine fails.
+        """
+        with self._use() as shard:
+            expected = self._pending.get((uri, version))
+            if expected is None:
+                raise StoreError(
+                    f"nothing is staged of {uri!r} in version {version}: stage its chunks before the commit"
+                )
+            staged = shard.count(_version(uri, version))
+            if staged != expected:
+                raise StoreError(
+                    f"{staged} of {expected} chunks of {uri!r} in version {version} are staged: "
+                    "stage all of them before the commit"
+                )
+            try:
+                if shard.count({"uri": [uri]}) == expected:  # no other version: one step, which needs no second one
+                    shard.set_state(LIVE, _version(uri, version))
+                    shard.flush()
+                else:
+                    self._folder.begin_commit(uri, version)
+                    _make_live(shard, uri, version)
+                    self._folder.end_commit()
+            except StoreError:
+                self._give_up()
+                raise
+            self._forget(uri)
+
+    def remove(self, uri: str) -> None:
+        """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
+        with self._use() as shard:
+            shard.delete({"uri": [uri]})
+            shard.flush()
+            self._forget(uri)
+
+    def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
+        found: dict[str, Embedding] = {}
+        hashes = list(dict.fromkeys(text_hashes))
+        for start in range(0, len(hashes), _HASHES_AT_ONCE):
+            where: Conditions = {"text_hash": hashes[start : start + _HASHES_AT_ONCE], "state": [LIVE]}
+            with self._use() as shard:
+                for point in shard.scroll(where, fields=("text_hash",), with_embedding=True):
+                    if point.embedding is not None:
+                        found.setdefault(point.payload["text_hash"], point.embedding)
+        return found
+
+    def close(self) -> None:
+        """Removes what was staged and not committed, flushes, and lets go of the index. A later call opens it again."""
+        self._shared.close()
+
+    def _use(self) -> AbstractContextManager[EdgeShard]:
+        self._folder.info()  # where there is no index, no lock is to make a folder
+        return self._shared.use(self._open_shard)
+
+    def _documents(self, where: Conditions) -> list[StoredDocument]:
+        first_chunks: Conditions = {**where, "ordinal": [0], "state": [LIVE]}
+        with self._use() as shard:
+            found = [
+                document_of(point.id, point.payload) for point in shard.scroll(first_chunks, fields=DOCUMENT_FIELDS)
+            ]
+        newest = newest_versions(found)
+        return sorted((each for each in found if newest[each.uri] == each.version), key=lambda each: each.uri)
+
+    def _create_shard(self, info: IndexInfo) -> EdgeShard:
+        """Under the lock: the folder's shard, new unless another process was quicker."""
+        try:
+            self._folder.info()
+        except IndexMissingError:
+            self._remove_unfinished_shard()
+            EdgeShard.create(self._folder.shard_in_creation, info.dimension).close()
+            # Made beside its place, so that a shard in its place is always whole.
+            self._folder.shard_in_creation.replace(self._folder.shard)
+            self._folder.write_info(info)
+            _log.info("created an index of dimension %d", info.dimension)
+        return self._open_shard()
+
+    def _remove_unfinished_shard(self) -> None:
+        """Clears what a creation that was killed left behind, and never a point."""
+        shutil.rmtree(self._folder.shard_in_creation, ignore_errors=True)
+        if self._folder.shard.exists():
+            shard = EdgeShard.load(self._folder.shard)
+            points = shard.count()
+            shard.close()
+            if points:
+                raise StoreError(
+                    f"{self._folder.path} holds {points} points but no index.json that says which model made them: "
+                    "restore it, or ingest again into another --collection"
+                )
+            shutil.rmtree(self._folder.shard)
+
+    def _open_shard(self) -> EdgeShard:
+        """Under the lock: the shard, after finishing a commit that a dead writer began."""
+        found = self._folder.info().schema_version
+        if found != SCHEMA_VERSION:
+            raise IndexMismatchError(
+                f"the index in {self._folder.path} has schema version {found}, this program version {SCHEMA_VERSION}: "
+                "use the version of this program that made it, or ingest again into another --collection"
+            )
+        shard = EdgeShard.load(self._folder.shard)
+        self._swept = False
+        begun = self._folder.commit_under_way()
+        if begun is not None:
+            # Live points mean that the old version may be gone in part; without any, nothing has happened yet.
+            if shard.count({**_version(*begun), "state": [LIVE]}):
+                _make_live(shard, *begun)
+                _log.info("finished a commit that was interrupted")
+            self._folder.end_commit()
+        return shard
+
+    def _close_shard(self, shard: EdgeShard) -> None:
+        try:
+            if self._pending:
+                self._pending.clear()
+                shard.delete({"state": [STAGED]})
+            shard.flush()
+        finally:
+            shard.close()
+
+    def _sweep(self, shard: EdgeShard) -> None:
+        """Removes staged points of a dead writer; a living one would hold the lock until its commit."""
+        if not self._swept:
+            left = shard.count({"state": [STAGED]})
+            if left:
+                shard.delete({"state": [STAGED]})
+                _log.info("removed %d points that were staged and never committed", left)
+            self._swept = True
+
+    def _forget(self, uri: str) -> None:
+        for key in [key for key in self._pending if key[0] == uri]:
+            del self._pending[key]
+        self._shared.pinned = bool(self._pending)
+
+    def _give_up(self) -> None:
+        """After a failed write: lets the shard be closed; what is staged is swept before the next write."""
+        self._pending.clear()
+        self._shared.pinned = False
+
+
+def _version(uri: str, version: str) -> Conditions:
+    return {"uri": [uri], "version": [version]}
+
+
+def _make_live(shard: EdgeShard, uri: str, version: str) -> None:
+    shard.set_state(LIVE, _version(uri, version))
+    shard.delete({"uri": [uri]}, but_not={"version": [version]})
+    shard.flush()

@@ -1,0 +1,226 @@
+"""Qdrant Edge 0.9.0 in this project's words: the only file that knows the engine.
+
+It is called by one thread at a time with data that rag.stores.schema has checked, because an operation that the engine
+rejects stays in its write-ahead log and is half-applied at the next opening. `optimize` is never called: it holds the
+GIL for its whole run, and up to some 20,000 points brute force is as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rag.errors import IndexBusyError, StoreError
+from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
+from rag.types import Chunk, Embedding, SparseVector
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+_UPSERT_BATCH = 256
+_SCROLL_PAGE = 512
+_NOTHING: Conditions = {}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPoint:
+    """A point as a search or a listing returns it; `embedding` is there when it was asked for."""
+
+    id: str
+    payload: Mapping[str, Any]
+    score: float = 0.0
+    embedding: Embedding | None = None
+
+
+class EdgeShard:
+    """An open shard."""
+
+    def __init__(self, shard: qdrant_edge.EdgeShard, folder: Path) -> None:
+        self._shard = shard
+        self._folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, dimension: int) -> EdgeShard:
+        """An empty shard with its vectors and payload indexes.
+
+        Raises:
+            StoreError: the engine cannot make it.
+        """
+        import qdrant_edge as edge
+
+        configuration = edge.EdgeConfig(
+            vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
+            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()},
+        )
+        with _engine_errors("create", folder):
+            folder.mkdir()
+            shard = edge.EdgeShard.create(str(folder), configuration)
+            for field in KEYWORD_FIELDS:
+                shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+            for field in INTEGER_FIELDS:
+                shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Integer))
+            shard.flush()
+        return cls(shard, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> EdgeShard:
+        """The shard in `folder`, with every operation that was written to its log before a kill.
+
+        Raises:
+            IndexBusyError: a program that does not know our lock has it open.
+            StoreError: the engine cannot open it.
+        """
+        import qdrant_edge as edge
+
+        with _engine_errors("open", folder):
+            return cls(edge.EdgeShard.load(str(folder)), folder)
+
+    def upsert(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding], state: str) -> None:
+        """Writes points; those with the same ids are replaced."""
+        import qdrant_edge as edge
+
+        points = []
+        for chunk, embedding in zip(chunks, embeddings, strict=True):
+            vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}
+            if embedding.sparse.ids.size:
+                vectors[SPARSE] = _sparse(embedding.sparse)
+            points.append(edge.Point(chunk.id, vectors, payload_of(chunk, state)))
+        with _engine_errors("write to", self._folder):
+            for start in range(0, len(points), _UPSERT_BATCH):
+                self._shard.update(edge.UpdateOperation.upsert_points(points[start : start + _UPSERT_BATCH]))
+
+    def set_state(self, state: str, where: Conditions) -> None:
+        """Gives all matching points the state."""
+        import qdrant_edge as edge
+
+        with _engine_errors("write to", self._folder):
+            self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(where), {"state": state}))
+
+    def delete(self, where: Conditions, but_not: Conditions = _NOTHING) -> None:
+        """Deletes the points that match `where` and do not match `but_not`."""
+        import qdrant_edge as edge
+
+        with _engine_errors("delete from", self._folder):
+            self._shard.update(edge.UpdateOperation.delete_points_by_filter(_filter(where, but_not)))
+
+    def flush(self) -> None:
+        """Brings everything written so far to the disk."""
+        with _engine_errors("flush", self._folder):
+            self._shard.flush()
+
+    def close(self) -> None:
+        """Gives the shard's files free; it cannot be used any more."""
+        with _engine_errors("close", self._folder):
+            self._shard.close()
+
+    def count(self, where: Conditions = _NOTHING) -> int:
+        """The number of matching points."""
+        import qdrant_edge as edge
+
+        with _engine_errors("read", self._folder):
+            return self._shard.count(edge.CountRequest(filter=_filter(where), exact=True))
+
+    def scroll(
+        self, where: Conditions, fields: Sequence[str] | None = None, with_embedding: bool = False
+    ) -> Iterator[FoundPoint]:
+        """All matching points, by id; `fields` limits the payload to the fields named."""
+        import qdrant_edge as edge
+
+        offset: qdrant_edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=_SCROLL_PAGE,
+                filter=_filter(where),
+                with_payload=True if fields is None else list(fields),
+                with_vector=with_embedding,
+            )
+            with _engine_errors("read", self._folder):
+                records, offset = self._shard.scroll(request)
+            for record in records:
+                embedding = _embedding(record.vector) if with_embedding else None
+                yield FoundPoint(str(record.id), record.payload or {}, embedding=embedding)
+            if offset is None:
+                return
+
+    def nearest(self, query: Embedding, depth: int, where: Conditions) -> tuple[list[FoundPoint], dict[str, float]]:
+        """The union of the `depth` best by either vector, in one round trip.
+
+        The same two prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
+        union has both exact scores.
+
+        Returns:
+            The union with payloads and cosines, best first; and the dot products of the sparse vectors by point id,
+            without the points that share no token with the query.
+        """
+        import qdrant_edge as edge
+
+        condition = _filter(where)
+        queries = [edge.Query.Nearest(query.dense.tolist(), using=DENSE)]
+        if query.sparse.ids.size:
+            queries.append(edge.Query.Nearest(_sparse(query.sparse), using=SPARSE))
+        prefetches = [edge.Prefetch(limit=depth, query=each, filter=condition) for each in queries]
+        requests = [
+            edge.QueryRequest(
+                limit=depth * len(queries),
+                query=each,
+                prefetches=prefetches,
+                filter=condition,
+                with_payload=position == 0,  # the second list holds the same points
+            )
+            for position, each in enumerate(queries)
+        ]
+        with _engine_errors("search", self._folder):
+            by_dense, *by_sparse = self._shard.query_batch(edge.QueryBatchRequest(requests))
+        union = [FoundPoint(str(point.id), point.payload or {}, point.score) for point in by_dense]
+        return union, {str(point.id): point.score for points in by_sparse for point in points}
+
+
+def _filter(where: Conditions, but_not: Conditions = _NOTHING) -> qdrant_edge.Filter:
+    import qdrant_edge as edge
+
+    def conditions(of: Conditions) -> list[qdrant_edge.ConditionType]:
+        return [edge.FieldCondition(key=key, match=edge.MatchAny(values)) for key, values in of.items()]
+
+    return edge.Filter(must=conditions(where), must_not=conditions(but_not))
+
+
+def _sparse(vector: SparseVector) -> qdrant_edge.SparseVector:
+    import qdrant_edge as edge
+
+    return edge.SparseVector(vector.ids.tolist(), vector.weights.tolist())
+
+
+def _embedding(vectors: Any) -> Embedding:
+    """The embedding of a record; the engine has normalised the dense vector when it was written."""
+    sparse = vectors.get(SPARSE)
+    ids = np.asarray(sparse.indices if sparse is not None else (), dtype=np.uint32)
+    weights = np.asarray(sparse.values if sparse is not None else (), dtype=np.float32)
+    order = np.argsort(ids)
+    return Embedding(
+        dense=np.asarray(vectors[DENSE], dtype=np.float32), sparse=SparseVector(ids=ids[order], weights=weights[order])
+    )
+
+
+@contextmanager
+def _engine_errors(verb: str, folder: Path) -> Iterator[None]:
+    """The engine's errors in one line: it raises bare `Exception`, and nothing narrower could be caught."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and not isinstance(error, OSError) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())
+        if "WouldBlock" in reason:
+            raise IndexBusyError(
+                f"the index in {folder.parent} is open in another program: end it, then try again ({reason})"
+            ) from error
+        raise StoreError(
+            f"cannot {verb} the index in {folder.parent} ({reason}): check the disk's space and permissions, "
+            "or ingest again into another --collection"
+        ) from error

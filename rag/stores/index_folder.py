@@ -1,0 +1,151 @@
+"""The files of a collection's folder around the engine's shard: what the index was made with, and the commit under way.
+
+FOLDER/index.json       schema version, fingerprint, model, dimension; written last, so its presence means complete
+FOLDER/shard/           the engine's own files
+FOLDER/commit.json      the document version being made live; there only while a commit runs or after one was killed
+FOLDER/lock, holder.json, waiting/      see rag.stores.shard_lock
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rag.errors import IndexMissingError, StoreError
+from rag.types import IndexInfo
+
+_OWN_ENTRIES = frozenset({"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting"})
+
+
+class IndexFolder:
+    """Reads and writes them; holds no lock and opens no shard."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shard = path / "shard"
+        self.shard_in_creation = path / "shard.creating"
+        self._info = path / "index.json"
+        self._commit = path / "commit.json"
+
+    def info(self) -> IndexInfo:
+        """What the index was made with.
+
+        Raises:
+            IndexMissingError: there is no index here.
+            StoreError: its file cannot be read or understood.
+        """
+        with _file_errors("read", self._info):
+            try:
+                content = self._info.read_bytes()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise IndexMissingError(f"there is no index in {self.path}: make one with `ingest PATH…`") from error
+        fields = _object(content)
+        try:
+            return IndexInfo(
+                schema_version=_integer(fields["schema_version"]),
+                fingerprint=_string(fields["fingerprint"]),
+                model=_string(fields["model"]),
+                dimension=_integer(fields["dimension"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self._info} is damaged or of another program: restore it, or ingest again into another --collection"
+            ) from error
+
+    def create(self) -> None:
+        """Makes the folder, unless it is there.
+
+        Raises:
+            StoreError: it cannot be made, or holds files of something else.
+        """
+        with _file_errors("create", self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(entry.name for entry in self.path.iterdir() if not self._is_own(entry.name))
+        if foreign:
+            raise StoreError(
+                f"{self.path} holds other files ({', '.join(foreign[:3])}): choose another --collection or store path"
+            )
+
+    def write_info(self, info: IndexInfo) -> None:
+        """Declares the index complete."""
+        _write(self._info, asdict(info))
+
+    def commit_under_way(self) -> tuple[str, str] | None:
+        """The (uri, version) whose commit was begun and not seen to end."""
+        with _file_errors("read", self._commit):
+            try:
+                content = self._commit.read_bytes()
+            except FileNotFoundError:
+                return None
+        fields = _object(content)
+        try:
+            return _string(fields["uri"]), _string(fields["version"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{self._commit} is damaged: delete it and ingest again") from error
+
+    def begin_commit(self, uri: str, version: str) -> None:
+        """Writes down which version is about to become live; on disk when this returns."""
+        _write(self._commit, {"uri": uri, "version": version})
+
+    def end_commit(self) -> None:
+        """Forgets the commit under way."""
+        with _file_errors("remove", self._commit):
+            self._commit.unlink(missing_ok=True)
+
+    def _is_own(self, name: str) -> bool:
+        return name.removesuffix(".new") in _OWN_ENTRIES
+
+
+def _object(content: bytes) -> dict[str, object]:
+    """The JSON object in `content`; empty when it is none, so that every field is missing."""
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(value)
+    return value
+
+
+def _write(path: Path, fields: dict[str, object]) -> None:
+    """Replaces a file as a whole: after a kill or a power cut the old or the new one is there, never half of one."""
+    with _file_errors("write", path):
+        new = path.with_name(path.name + ".new")
+        with new.open("w", encoding="utf-8") as stream:
+            json.dump(fields, stream, ensure_ascii=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(path)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are journalled by the file system
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _file_errors(verb: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot {verb} {path} ({error.strerror}): check its permissions and the disk") from error

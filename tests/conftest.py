@@ -1,0 +1,58 @@
+"""Shared fixtures. No RAG_ or OPENAI_ variable of the person who runs the tests reaches them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from rag_config.settings import Settings
+
+from rag.ports import Embedder
+
+# No test may reach a model hub; set before any vendor is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+_OURS = ("RAG_", "OPENAI_")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(_OURS) and name != "RAG_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of evaluation data that is not part of this repository."""
+    folder = os.environ.get("RAG_DATA")
+    if not folder:
+        pytest.skip("RAG_DATA is not set: the folder with xquad/ and docs/otel/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def pocket() -> Embedder:
+    """The bundled model in full precision."""
+    from rag.build import embedder
+
+    return embedder(Settings(embedder={"model": "pocket-m3", "dtype": "float32"}))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The bundled model over an empty store."""
+    return Settings(
+        store={"path": tmp_path / "store"},  # type: ignore[arg-type]
+        embedder={"model": "pocket-m3", "dtype": "float32"},  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,0 +1,297 @@
+"""The command-line contract: options, fields of --json, exit codes, what goes to stdout and what to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.cli import command as ingest_command
+from rag.__main__ import rag as rag_command
+from rag.commands.shared import run
+from rag.locales import load
+from rag.stores.schema import SCHEMA_VERSION
+from tests.openai_server import breaking, scripted_server, status, text
+
+WARTUNG = "# Wartung\n\nDas Förderband wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
+QUESTION = "How often is the conveyor belt cleaned?"
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Shell = Callable[..., Done]
+
+
+@pytest.fixture
+def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    """Runs a command line in a folder of documents, with the bundled model and a store of its own."""
+    docs = in_folder / "docs"
+    docs.mkdir()
+    (docs / "wartung.md").write_text(WARTUNG)
+    (docs / "cantine.txt").write_text("La cantine ouvre à midi et ferme à quatorze heures, du lundi au vendredi.\n")
+    monkeypatch.setenv("RAG_STORE__PATH", str(in_folder / "store"))
+    monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
+
+    def call(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", list(words))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            run({"rag": rag_command, "ingest": ingest_command}[words[0]], words[0])
+        captured = capfd.readouterr()
+        assert isinstance(left.value.code, int)
+        assert "Traceback" not in captured.err
+        return Done(left.value.code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def library(shell: Shell) -> Shell:
+    assert shell("ingest", "docs", "--quiet").code == 0
+    return shell
+
+
+def test_ingest_reports_one_json_object(shell: Shell) -> None:
+    Path("docs/bild.png").write_bytes(b"\x89PNG")
+    Path("docs/leer.md").write_text("")
+    done = shell("ingest", "docs", "--json")
+    assert done.code == 1, "some files failed"
+    report = done.json
+    counts = {"added": 2, "updated": 0, "unchanged": 0, "removed": 0, "failed": 1, "skipped": 1}
+    assert report["documents"] == counts
+    assert report["chunks"] == 2
+    assert report["tokens"] > 20
+    assert report["seconds"] > 0
+    [failure] = report["failures"]
+    assert failure["source"] == "docs/leer.md"
+    assert "docs/leer.md" in done.err
+
+
+def test_ingest_for_people_keeps_stdout_free(shell: Shell) -> None:
+    done = shell("ingest", "docs")
+    assert (done.code, done.out) == (0, "")
+    assert "2 added" in done.err
+    assert "2 unchanged" in shell("ingest", "docs").err
+
+
+def test_a_dry_run_leaves_no_index(shell: Shell) -> None:
+    assert shell("ingest", "docs", "--dry-run", "--json").json["documents"]["added"] == 2
+    assert shell("rag", "search", QUESTION).code == 3
+
+
+def test_meta_exclude_and_filters_work_together(shell: Shell) -> None:
+    assert shell("ingest", "docs", "--exclude", "*.txt", "--meta", "site=Linz").code == 0
+    found = shell("rag", "search", QUESTION, "--where", "site=Linz", "--json")
+    assert json.loads(found.out.splitlines()[0])["source"] == "docs/wartung.md"
+    assert shell("rag", "search", QUESTION, "--where", "site=Graz", "--json").out == ""
+
+
+def test_search_gives_one_json_object_a_line(library: Shell) -> None:
+    done = library("rag", "search", QUESTION, "--json")
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [line["rank"] for line in lines] == [1, 2]
+    best = lines[0]
+    fields = "rank score dense_score sparse_score source uri title heading page language ordinal span text"
+    assert set(fields.split()) <= set(best)
+    assert best["source"] == "docs/wartung.md"
+    assert best["language"] == "de"
+    assert WARTUNG[slice(*best["span"])] == best["text"]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "sparse"])
+def test_each_mode_ranks_by_its_own_score(library: Shell, mode: str) -> None:
+    lines = [
+        json.loads(line)
+        for line in library("rag", "search", "Förderband Spannung", "--mode", mode, "--json").out.splitlines()
+    ]
+    assert lines[0]["source"] == "docs/wartung.md"
+    if mode != "hybrid":
+        assert lines[0]["score"] == lines[0][f"{mode}_score"]
+
+
+def test_search_can_be_narrowed_by_language_and_source(library: Shell) -> None:
+    def sources(*options: str) -> set[str]:
+        return {
+            json.loads(line)["source"]
+            for line in library("rag", "search", QUESTION, "--json", *options).out.splitlines()
+        }
+
+    assert sources("--in", "fr") == {"docs/cantine.txt"}
+    assert sources("--in", "fr", "--in", "de-AT") == {"docs/cantine.txt", "docs/wartung.md"}
+    assert sources("--source", "docs/*.md") == {"docs/wartung.md"}
+    assert len(library("rag", "search", QUESTION, "-k", "1", "--json").out.splitlines()) == 1
+
+
+def test_search_for_people_shows_where_and_what_without_colour_codes(library: Shell) -> None:
+    done = library("rag", "search", QUESTION)
+    assert done.code == 0
+    assert "docs/wartung.md (German)" in done.out
+    assert "jeden Montag" in done.out
+    assert "\x1b" not in done.out + done.err
+
+
+def test_ask_without_a_language_model_quotes_and_says_so(library: Shell) -> None:
+    done = library("rag", "ask", "À quelle fréquence le convoyeur est-il nettoyé ?")
+    assert done.code == 0
+    assert load("fr").no_language_model in done.out
+    assert "Das Förderband wird jeden Montag gereinigt." in done.out
+    assert "[1] docs/" in done.out
+
+
+def test_ask_gives_one_json_object(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_server(text("The conveyor belt is cleaned ", "every Monday [1].")) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        done = library("rag", "ask", QUESTION, "--json")
+    assert done.code == 0
+    answer = done.json
+    fields = "question text asked_in answered_in language_ok complete refused citations passages usage timings"
+    assert set(fields.split()) <= set(answer)
+    assert answer["text"] == "The conveyor belt is cleaned every Monday [1]."
+    assert (answer["asked_in"], answer["answered_in"], answer["language_ok"]) == ("en", "en", True)
+    [citation] = answer["citations"]
+    assert {"marker", "source", "title", "page", "language", "quote", "span"} <= set(citation)
+    assert WARTUNG[slice(*citation["span"])] == citation["quote"]
+    assert answer["passages"][0]["source"] == "docs/wartung.md"
+
+
+def test_ask_streams_or_waits_to_the_same_text(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_server(text("The conveyor belt is cleaned ", "every Monday [1].")) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        assert library("rag", "ask", QUESTION).out == library("rag", "ask", QUESTION, "--no-stream").out
+
+
+def test_an_incomplete_answer_exits_with_one_and_keeps_its_text(
+    library: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted_server(breaking("The conveyor belt is cleaned every Monday and")) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        done = library("rag", "ask", QUESTION)
+    assert done.code == 1
+    assert "every Monday and" in done.out
+    assert load("en").incomplete in done.err
+
+
+def test_an_endpoint_that_is_down_or_refuses_exits_with_five(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+    monkeypatch.setenv("RAG_LLM__RETRIES", "0")
+    monkeypatch.setenv("RAG_LLM__API_KEY", "sk-secret")
+    monkeypatch.setenv("RAG_LLM__BASE_URL", "http://127.0.0.1:9/v1")
+    down = library("rag", "ask", QUESTION)
+    assert (down.code, len(down.err.strip().splitlines())) == (5, 1)
+    assert "http://127.0.0.1:9/v1" in down.err
+    with scripted_server(status(401, "bad key")) as server:
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        refused = library("rag", "ask", QUESTION)
+    assert refused.code == 5
+    assert "RAG_LLM__API_KEY" in refused.err
+    assert "sk-secret" not in down.err + refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("rag", "search"), 2, "QUESTION"),
+        (("rag", "search", "  "), 2, "empty"),
+        (("rag", "search", "x", "--mode", "best"), 2, "best"),
+        (("rag", "search", "x", "-k", "0"), 2, "-k"),
+        (("rag", "search", "x", "--in", "not a tag"), 2, "not a tag"),
+        (("rag", "search", "x", "--where", "novalue"), 2, "novalue"),
+        (("rag", "search", "x", "--collection", "../x"), 2, "collection"),
+        (("rag", "nonsense"), 2, "nonsense"),
+        (("ingest",), 2, "PATH"),
+        (("ingest", "docs", "--meta", "a.b=1"), 2, "a.b"),
+        (("rag", "search", "x", "--collection", "none-yet"), 3, "ingest"),
+        (("rag", "search", "x", "--model", "./no-such-folder"), 3, "no-such-folder"),
+        (("ingest", "docs", "--model", "./no-such-folder"), 3, "no-such-folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_with_its_exit_code(
+    library: Shell, words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = library(*words)
+    assert done.code == code
+    assert done.out == ""
+    assert said in done.err
+    message = [line for line in done.err.splitlines() if line and not line.startswith(("Usage:", "Try "))]
+    assert len(message) == 1
+
+
+def test_a_model_that_the_hub_would_have_names_the_way_out(library: Shell) -> None:
+    done = library("ingest", "docs", "--model", "BAAI/bge-m3", "--collection", "big")
+    assert done.code == 3
+    assert "pocket-m3" in done.err
+
+
+def test_an_index_of_an_older_schema_is_refused(library: Shell) -> None:
+    [meta] = Path("store").rglob("index.json")
+    meta.write_text(meta.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 0'))
+    for words in (("rag", "search", QUESTION), ("ingest", "docs")):
+        done = library(*words)
+        assert done.code == 3
+        assert "schema" in done.err
+
+
+def test_debug_shows_where_an_error_came_from(shell: Shell, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rag", "search", "x", "--debug"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_help_and_version_answer_without_loading_anything_heavy(shell: Shell) -> None:
+    assert "ask" in shell("rag", "--help").out
+    assert "PATH…" in shell("ingest", "--help").out
+    assert "--mode" in shell("rag", "search", "--help").out
+    code = (
+        "import sys\nfrom rag.commands.shared import run\nfrom rag.__main__ import rag\n"
+        "sys.argv = ['rag', '--help']\n"
+        "try:\n run(rag, 'rag')\n"
+        "except SystemExit: print(sorted({'pydantic', 'numpy', 'torch', 'rich', 'qdrant_edge'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_installed_commands_run(library: Shell, in_folder: Path) -> None:
+    commands = Path(sys.executable).parent
+    environment = {**os.environ, "RAG_STORE__PATH": str(in_folder / "store"), "RAG_EMBEDDER__MODEL": "pocket-m3"}
+    done = subprocess.run(
+        [commands / "rag", "search", QUESTION, "--json"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["source"] == "docs/wartung.md"
+    done = subprocess.run(
+        [commands / "ingest", "docs", "--json"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert json.loads(done.stdout)["documents"]["unchanged"] == 2
+
+
+def test_a_pipe_that_closes_early_is_no_error(library: Shell) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m rag search "{QUESTION}" --json | head -c 5',
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""

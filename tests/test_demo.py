@@ -1,0 +1,133 @@
+"""The demo library and the mixed pool of XQuAD, with the bundled model: the figures the README quotes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest import ingest
+from rag import Settings, build, open_rag
+from rag.locations import uri_of
+from rag.ports import Embedder
+from rag.stores.edge import EdgeStore
+from rag.types import IndexInfo
+from tests.samples import a_chunk
+
+DEMO = Path(__file__).parent.parent / "demo"
+LIBRARY = DEMO / "library"
+
+
+def questions() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = Settings(
+        store={"path": tmp_path_factory.mktemp("demo")},  # type: ignore[arg-type]
+        embedder={"model": "pocket-m3", "dtype": "float32"},  # type: ignore[arg-type]
+    )
+    report = ingest([LIBRARY], settings=settings)
+    assert report.failures == []
+    return settings
+
+
+def test_the_library_holds_what_its_readme_says(index: Settings) -> None:
+    languages: dict[str, int] = defaultdict(int)
+    formats: dict[str, int] = defaultdict(int)
+    store = build.store(index)
+    for document in store.documents():
+        assert document.language == Path(document.uri).parent.name, document.uri
+        languages[document.language] += 1
+        formats[document.format] += 1
+    store.close()
+    assert sum(languages.values()) == 39
+    assert len(languages) == 11
+    assert min(languages.values()) >= 3
+    assert set(formats) == {"txt", "md", "html", "pdf", "docx"}
+
+
+def test_no_question_is_in_the_language_of_its_answer() -> None:
+    asked = questions()
+    assert len(asked) >= 60
+    for question in asked:
+        for source in question["sources"]:
+            assert (LIBRARY / source).is_file()
+            assert not source.startswith(question["language"] + "/")
+
+
+def test_the_right_document_is_among_the_first_three_for_most_questions(
+    index: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[str, list[bool]] = defaultdict(list)
+    first = 0
+    with open_rag(index) as rag:
+        for question in questions():
+            gold = {uri_of(LIBRARY / source) for source in question["sources"]}
+            best: list[str] = []
+            for passage in rag.retrieve(question["question"], k=30):
+                if passage.chunk.uri not in best:
+                    best.append(passage.chunk.uri)
+            hits = [uri in gold for uri in best[:3]]
+            found[question["language"]].append(any(hits))
+            first += hits[0]
+    right = [hit for hits in found.values() for hit in hits]
+    with capsys.disabled():
+        by_language = " ".join(f"{language} {sum(hits)}/{len(hits)}" for language, hits in sorted(found.items()))
+        print(
+            f"\ndemo: right document among the first three {np.mean(right):.1%}, "
+            f"first {first / len(right):.1%} ({by_language})"
+        )
+    assert np.mean(right) >= 0.8
+
+
+def test_the_mixed_pool_of_xquad(
+    data: Path, pocket: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six languages in one index, each question's answer in exactly one language that is not its own."""
+    from rag.fusion import Ranking, rank
+
+    paragraphs = [
+        json.loads(line) for line in (data / "xquad" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    ][::2]
+    kept = {paragraph["par"] for paragraph in paragraphs}
+    by_id: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in (data / "xquad" / "queries.jsonl").read_text(encoding="utf-8").splitlines():
+        query = json.loads(line)
+        if query["gold_par"] in kept:
+            by_id[query["qid"]].append(query)
+    asked = [query for queries in list(by_id.values())[::20] for query in queries]
+    store = EdgeStore(tmp_path)
+    store.prepare(IndexInfo(1, pocket.fingerprint, "pocket-m3", pocket.dimension))
+    chunks = [
+        a_chunk(uri=f"file:///{p['id']}", version="1", text=p["text"][:1200], headings=(p["par"],), language=p["lang"])
+        for p in paragraphs
+    ]
+    store.stage(chunks, pocket.embed_passages([chunk.text for chunk in chunks]))
+    for chunk in chunks:
+        store.commit(chunk.uri, "1")
+    table: dict[str, list[float]] = defaultdict(list)
+    for query in asked:
+        candidates = store.candidates(pocket.embed_query(query["text"]), 100)
+        for name, ranking in (
+            ("dense", Ranking(mode="dense")),
+            ("dense + 0.5 sparse", Ranking(sparse_weight=0.5)),
+            ("rrf", Ranking(method="rrf")),
+        ):
+            ranked = [
+                (p.chunk.headings[0] == query["gold_par"], p.chunk.language) for p in rank(candidates, ranking, 100)
+            ]
+            for language in {p["lang"] for p in paragraphs} - {query["lang"]}:
+                pool = [right and spoken == language for right, spoken in ranked if not right or spoken == language]
+                table[name].append(sum(1 / math.log2(place + 2) for place, right in enumerate(pool[:10]) if right))
+    store.close()
+    with capsys.disabled():
+        figures = ", ".join(f"{name} {np.mean(scores):.3f}" for name, scores in table.items())
+        print(f"\nxquad, one foreign language holds the answer, nDCG@10 over {len(asked)} questions: {figures}")
+    assert np.mean(table["dense + 0.5 sparse"]) > 0.05

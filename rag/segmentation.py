@@ -34,7 +34,7 @@ def sentences(text: str, language: str) -> list[tuple[int, int]]:
             the sentence marks of their script.
     """
     primary = language.split("-")[0]
-    # A lone surrogate, which a damaged file can bring, is no text to the splitter; any other mark of one code point does.
+    # A lone surrogate, which a damaged file can bring, is no text to the splitter; another mark of one code point is.
     text = _SURROGATE.sub("\ufffd", text)
     spans: list[tuple[int, int]] = []
     start = 0

@@ -124,6 +124,7 @@ def run(command: click.Command, name: str) -> NoReturn:
     finally:
         for logger in _LOGGERS:
             logging.getLogger(logger).removeHandler(handler)
+            logging.getLogger(logger).setLevel(logging.NOTSET)
 
 
 def _exit_code(command: click.Command, name: str) -> int:

@@ -201,3 +201,27 @@ def test_a_passage_knows_where_it_comes_from(docs: Path, settings: Settings) -> 
     assert best.chunk.language == "de"
     assert WARTUNG[best.chunk.start : best.chunk.end] == best.chunk.text
     assert replace(best, rank=1) == best
+
+
+def test_ingest_and_search_succeed_while_another_process_keeps_asking(docs: Path, settings: Settings) -> None:
+    ingest([docs / "wartung.md"], settings=settings)
+    code = (
+        "import sys\nfrom rag import Settings, open_rag\n"
+        f"store = {{'path': {str(settings.store.path)!r}}}\n"
+        "with open_rag(Settings(store=store, embedder={'model': 'pocket-m3', 'dtype': 'float32'})) as rag:\n"
+        "    while True:\n"
+        "        print(len(rag.retrieve('Wann wird das Förderband gereinigt?', k=3)), flush=True)\n"
+    )
+    asker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == "1\n"
+        assert ingest([docs], settings=settings).added == 1
+        with open_rag(settings) as rag:
+            assert len(rag.retrieve("Wann ist Pause?", k=3)) == 2
+        # Whole or not at all, and soon: the asker sees the new document without being started anew.
+        assert any(asker.stdout.readline() == "2\n" for _ in range(10_000))
+        assert asker.poll() is None
+    finally:
+        asker.kill()
+        asker.communicate()

@@ -90,7 +90,14 @@ def write_checkpoint(folder: Path, tokenizer: Path) -> None:
 def timed(*words: str, store: Path, dtype: str) -> tuple[float, float, str]:
     """Wall seconds, peak resident memory in GiB, and stdout of a command in a process of its own."""
     environment = {**os.environ, "RAG_EMBEDDER__DTYPE": dtype, "HF_HUB_OFFLINE": "1"}
-    command = [str(Path(sys.executable).parent / words[0]), *words[1:], "--model", str(CHECKPOINT), "--store", str(store)]
+    command = [
+        str(Path(sys.executable).parent / words[0]),
+        *words[1:],
+        "--model",
+        str(CHECKPOINT),
+        "--store",
+        str(store),
+    ]
     before = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     out, errors = process.communicate()
@@ -107,7 +114,7 @@ def _peak() -> float:
 
 
 def measure(dtype: str) -> dict[str, Any]:
-    """One ingestion and five questions in `dtype`; run in a process of its own, so that peaks do not mix."""
+    """One ingestion, five search commands and eleven warm questions in `dtype`."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         seconds, memory, out = timed("ingest", str(LIBRARY), "--json", store=store, dtype=dtype)
@@ -149,28 +156,33 @@ def _questions(store: Path, dtype: str) -> float:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-        return
+    """Without arguments: everything. `write TOKENIZER` and `measure DTYPE` are its steps, each in a process of its own,
+    so that the memory of one does not count in the peak of another."""
+    if sys.argv[1:2] == ["write"]:
+        return write_checkpoint(CHECKPOINT, Path(sys.argv[2]))
+    if sys.argv[1:2] == ["measure"]:
+        return print(json.dumps(measure(sys.argv[2])))
     data = os.environ.get("RAG_DATA")
     if not data:
         sys.exit("RAG_DATA is not set: the folder with xlmr_tokenizer/tokenizer.json, BGE-M3's vocabulary")
     if not CHECKPOINT.exists():
-        # In a process of its own: the weights would count in the peak memory of what follows.
-        code = f"from benchmarks.full_size import *; write_checkpoint(CHECKPOINT, Path({data!r}) / 'xlmr_tokenizer/tokenizer.json')"
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        print(_step("write", str(Path(data) / "xlmr_tokenizer" / "tokenizer.json")))
     rows = []
     for dtype in ("bfloat16", "float32"):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.full_size", dtype], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        if done.returncode:
-            sys.exit(done.stderr)
-        rows.append(json.loads(done.stdout))
+        rows.append(json.loads(_step("measure", dtype)))
         print(json.dumps(rows[-1], indent=2))
     result = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "runs": rows}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _step(*words: str) -> str:
+    """Runs a step of this file in a process of its own and returns what it prints."""
+    command = [sys.executable, "-m", "benchmarks.full_size", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
 
 
 if __name__ == "__main__":

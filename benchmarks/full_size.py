@@ -1,4 +1,4 @@
-"""BGE-M3 at its true size, end to end: `ingest` and `rag search` over the demo library, time and peak memory.
+"""BGE-M3 at its true size, end to end: `ingest` and `rag search` over the workplace library, time and peak memory.
 
 Real weights cannot be part of this repository, so a checkpoint of random weights in BGE-M3's exact shape (568 M
 parameters, 24 layers, fp32 safetensors) is written once under build/; random weights cost what real ones cost. Its
@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = ROOT / "build" / "bench" / "bge-m3-random"
-LIBRARY = ROOT / "demo" / "library"
+LIBRARY = ROOT / "demo" / "workplace" / "library"
 RESULT = ROOT / "benchmarks" / "results" / "full_size.json"
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, POSITIONS, VOCABULARY = 1024, 24, 16, 4096, 8194, 250_002
 
@@ -159,9 +159,11 @@ def main() -> None:
     """Without arguments: everything. `write TOKENIZER` and `measure DTYPE` are its steps, each in a process of its own,
     so that the memory of one does not count in the peak of another."""
     if sys.argv[1:2] == ["write"]:
-        return write_checkpoint(CHECKPOINT, Path(sys.argv[2]))
+        write_checkpoint(CHECKPOINT, Path(sys.argv[2]))
+        return
     if sys.argv[1:2] == ["measure"]:
-        return print(json.dumps(measure(sys.argv[2])))
+        print(json.dumps(measure(sys.argv[2])))
+        return
     data = os.environ.get("RAG_DATA")
     if not data:
         sys.exit("RAG_DATA is not set: the folder with xlmr_tokenizer/tokenizer.json, BGE-M3's vocabulary")

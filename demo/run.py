@@ -6,16 +6,15 @@ Runs offline with the bundled model. With RAG_LLM__MODEL set, the configured lan
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from ingest import ingest
 from rag import Settings, open_rag
-from rag.commands.rendering import citation_text
+from rag.commands.rendering import sources_text
 from rag.language import name
 
 HERE = Path(__file__).parent
-SHOWN = ("q07", "q15", "q17", "q29", "q37", "q49")
+SHOWN = ("i09", "i15", "i46", "i55", "i69", "i72")
 
 
 def main() -> None:
@@ -39,12 +38,9 @@ def main() -> None:
             print(f"\n{'─' * 80}\n{name(question['language'], 'en')}: {question['question']}\n", flush=True)
             answer = rag.ask(question["question"])
             print(answer.text)
-            for citation in answer.citations:
-                print(f"\n{citation_text(citation)}")
-    print(
-        f"\n{'─' * 80}\nYour own question: {sys.executable} -m rag ask 'Wie lade ich den Stapler?' "
-        "--store .demo --collection demo --model pocket-m3"
-    )
+            print(f"\n{sources_text(answer)}")
+    print(f"\n{'─' * 80}\nYour own question:\n")
+    print('  .venv/bin/rag ask "Wie teile ich meinen Kalender?" --store .demo --collection demo --model pocket-m3')
 
 
 if __name__ == "__main__":

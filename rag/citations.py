@@ -95,13 +95,14 @@ def cited(text: str) -> tuple[int, ...]:
 
 
 def citations(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
-    """One citation for each marker in `text` that points at one of `passages`, ascending.
+    """The citations of each marker in `text` that points at one of `passages`, by marker, then in order of the text.
 
-    Its quote is the passage as it is stored; or, where a marker follows a quotation (in quotation marks, or as a
-    Markdown block quote) that stands word for word in its passage, that quotation as the document has it. Line breaks,
-    spacing and the shape of quotation marks and dashes may differ between the two.
+    Where a marker follows a quotation (in quotation marks, or as a Markdown block quote) that stands word for word in
+    its passage, the quote is that quotation as the document has it: one citation for each. Line breaks, spacing and the
+    shape of quotation marks and dashes may differ between the two. A marker that follows none has one citation, whose
+    quote is the passage as it is stored.
     """
-    spans: dict[int, tuple[int, int] | None] = {}
+    spans: dict[int, list[tuple[int, int]]] = {}
     row_start = row_end = 0
     for start, end, numbers in _markers(text):
         # Markers in a row belong to the same quotation.
@@ -109,14 +110,21 @@ def citations(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
         row_end = end
         before = text[max(0, row_start - _LONGEST_QUOTATION) : row_start].rstrip()
         for number in numbers:
-            if number <= len(passages) and spans.get(number) is None:
-                spans[number] = _quoted(before, passages[number - 1].chunk.text)
-    return tuple(_citation(number, passages[number - 1], span) for number, span in sorted(spans.items()))
+            if number <= len(passages):
+                span = _quoted(before, passages[number - 1].chunk.text)
+                known = spans.setdefault(number, [])
+                if span is not None and span not in known:
+                    known.append(span)
+    return tuple(
+        _citation(number, passages[number - 1], span)
+        for number, found in sorted(spans.items())
+        for span in found or [(0, len(passages[number - 1].chunk.text))]
+    )
 
 
-def _citation(number: int, passage: Passage, span: tuple[int, int] | None) -> Citation:
+def _citation(number: int, passage: Passage, span: tuple[int, int]) -> Citation:
     chunk = passage.chunk
-    start, end = span if span is not None else (0, len(chunk.text))
+    start, end = span
     return Citation(
         marker=number,
         source=chunk.source,

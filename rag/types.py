@@ -324,7 +324,7 @@ class Answer:
         language_ok: whether the answer is in the language it must be in; None when that cannot be said.
         complete: False when the answer broke off (length, filter, lost connection).
         refused: True when the passages do not hold the answer.
-        citations: one for each marker in `text`, ascending.
+        citations: by marker, each marker in `text` with at least one.
         passages: what the answer could draw on, best first.
         timings: seconds by stage.
     """

@@ -20,71 +20,82 @@ from rag.types import IndexInfo
 from tests.samples import a_chunk
 
 DEMO = Path(__file__).parent.parent / "demo"
-LIBRARY = DEMO / "library"
+WORKPLACE = DEMO / "workplace"
 
 
-def questions() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+def questions(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = Settings(
-        store={"path": tmp_path_factory.mktemp("demo")},  # type: ignore[arg-type]
-        embedder={"model": "pocket-m3", "dtype": "float32"},  # type: ignore[arg-type]
-    )
-    report = ingest([LIBRARY], settings=settings)
-    assert report.failures == []
-    return settings
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Settings]:
+    """An index of each library by its folder."""
+    made = {}
+    for folder in (DEMO, WORKPLACE):
+        made[folder] = Settings(
+            store={"path": tmp_path_factory.mktemp("store")},  # type: ignore[arg-type]
+            embedder={"model": "pocket-m3", "dtype": "float32"},  # type: ignore[arg-type]
+        )
+        assert ingest([folder / "library"], settings=made[folder]).failures == []
+    return made
 
 
-def test_the_library_holds_what_its_readme_says(index: Settings) -> None:
+@pytest.mark.parametrize(("folder", "count"), [(DEMO, 40), (WORKPLACE, 39)])
+def test_a_library_holds_what_its_readme_says(indexes: dict[Path, Settings], folder: Path, count: int) -> None:
     languages: dict[str, int] = defaultdict(int)
     formats: dict[str, int] = defaultdict(int)
-    store = build.store(index)
+    store = build.store(indexes[folder])
     for document in store.documents():
         assert document.language == Path(document.uri).parent.name, document.uri
         languages[document.language] += 1
         formats[document.format] += 1
     store.close()
-    assert sum(languages.values()) == 39
+    assert sum(languages.values()) == count
     assert len(languages) == 11
     assert min(languages.values()) >= 3
     assert set(formats) == {"txt", "md", "html", "pdf", "docx"}
+    assert min(formats.values()) >= 5
 
 
-def test_no_question_is_in_the_language_of_its_answer() -> None:
-    asked = questions()
+SETS = [DEMO / "questions.jsonl", WORKPLACE / "questions-by-subject.jsonl", WORKPLACE / "questions-of-detail.jsonl"]
+
+
+@pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
+def test_no_question_is_in_the_language_of_its_answer_or_holds_a_number(path: Path) -> None:
+    asked = questions(path)
     assert len(asked) >= 60
     for question in asked:
+        assert not any(character.isdigit() for character in question["question"])
         for source in question["sources"]:
-            assert (LIBRARY / source).is_file()
+            assert (path.parent / "library" / source).is_file()
             assert not source.startswith(question["language"] + "/")
 
 
-def test_the_right_document_is_among_the_first_three_for_most_questions(
-    index: Settings, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    # The demo's figure is a promise; the workplace's, outside of what the model knows, a floor against breakage.
+    list(zip(SETS, (0.8, 0.3, 0.2), strict=True)),
+    ids=lambda value: value.stem if isinstance(value, Path) else "",
+)
+def test_the_right_document_is_among_the_first_three(
+    indexes: dict[Path, Settings], path: Path, wanted: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: dict[str, list[bool]] = defaultdict(list)
     first = 0
-    with open_rag(index) as rag:
-        for question in questions():
-            gold = {uri_of(LIBRARY / source) for source in question["sources"]}
-            best: list[str] = []
-            for passage in rag.retrieve(question["question"], k=30):
-                if passage.chunk.uri not in best:
-                    best.append(passage.chunk.uri)
-            hits = [uri in gold for uri in best[:3]]
-            found[question["language"]].append(any(hits))
-            first += hits[0]
+    with open_rag(indexes[path.parent]) as rag:
+        for question in questions(path):
+            gold = {uri_of(path.parent / "library" / source) for source in question["sources"]}
+            best = list(dict.fromkeys(passage.chunk.uri for passage in rag.retrieve(question["question"], k=30)))[:3]
+            found[question["language"]].append(not gold.isdisjoint(best))
+            first += best[0] in gold
     right = [hit for hits in found.values() for hit in hits]
     with capsys.disabled():
         by_language = " ".join(f"{language} {sum(hits)}/{len(hits)}" for language, hits in sorted(found.items()))
         print(
-            f"\ndemo: right document among the first three {np.mean(right):.1%}, "
+            f"\n{path.relative_to(DEMO)}: right document among the first three {np.mean(right):.1%}, "
             f"first {first / len(right):.1%} ({by_language})"
         )
-    assert np.mean(right) >= 0.8
+    assert np.mean(right) >= wanted
 
 
 def test_the_mixed_pool_of_xquad(
@@ -117,7 +128,7 @@ def test_the_mixed_pool_of_xquad(
         candidates = store.candidates(pocket.embed_query(query["text"]), 100)
         for name, ranking in (
             ("dense", Ranking(mode="dense")),
-            ("dense + 0.5 sparse", Ranking(sparse_weight=0.5)),
+            ("dense + 0.3 sparse", Ranking()),
             ("rrf", Ranking(method="rrf")),
         ):
             ranked = [
@@ -130,4 +141,4 @@ def test_the_mixed_pool_of_xquad(
     with capsys.disabled():
         figures = ", ".join(f"{name} {np.mean(scores):.3f}" for name, scores in table.items())
         print(f"\nxquad, one foreign language holds the answer, nDCG@10 over {len(asked)} questions: {figures}")
-    assert np.mean(table["dense + 0.5 sparse"]) > 0.05
+    assert np.mean(table["dense + 0.3 sparse"]) > np.mean(table["rrf"])

@@ -63,10 +63,13 @@ def ask(
 
 
 def _show_sources(answer: Answer) -> None:
-    from rag.commands.rendering import citation_text
+    from rag.commands.rendering import sources_text
     from rag.locales import load
+    from rag.types import UNDETERMINED
 
-    for citation in answer.citations:
-        click.echo(f"\n{citation_text(citation)}")
+    if answer.citations:
+        click.echo(f"\n{sources_text(answer)}")
     if not answer.complete:
-        click.echo(load(answer.answered_in).incomplete, err=True)
+        # What was shown may be too short to tell its language.
+        language = answer.asked_in if answer.answered_in == UNDETERMINED else answer.answered_in
+        click.echo(load(language).incomplete, err=True)

@@ -66,10 +66,16 @@ def passage_text(passage: Passage) -> str:
     return "\n".join([head, *([f"    {heading}"] if heading else []), f"    {_excerpt(chunk.text)}"])
 
 
-def citation_text(citation: Citation) -> str:
-    """A citation for people: its marker, where it is, and the original words."""
-    place = _place(citation.source, citation.page, citation.language)
-    return f"[{citation.marker}] {place}\n    {_excerpt(citation.quote)}"
+def sources_text(answer: Answer) -> str:
+    """The citations for people: where each marker points, and the original words the answer does not show itself."""
+    lines: list[str] = []
+    for citation in answer.citations:
+        place = f"[{citation.marker}] {_place(citation.source, citation.page, citation.language)}"
+        if place not in lines:
+            lines.append(place)
+        if citation.quote not in answer.text:
+            lines.append(f"    {_excerpt(citation.quote)}")
+    return "\n".join(lines)
 
 
 def _citation_fields(citation: Citation) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _citation(number: int, passage: Passage, span: tuple[int, int]) -> Citation:
         uri=chunk.uri,
         title=chunk.title,
         heading=chunk.heading,
-        page=chunk.page,
+        page=chunk.page_at(chunk.start + start),
         language=chunk.language,
         quote=chunk.text[start:end],
         span=(chunk.start + start, chunk.start + end),

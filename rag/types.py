@@ -6,6 +6,7 @@ A span is a half-open range [start, end) of Unicode code points into `Document.t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -87,6 +88,7 @@ class Chunk:
         title: the document's title.
         headings: path of headings above the passage, outermost first.
         page: 1-based page on which the passage starts; None for formats without pages.
+        page_breaks: offsets in `Document.text` at which further pages begin inside the passage, ascending.
         language: BCP-47 tag of the passage.
         document_language: BCP-47 tag of the whole document.
         format: the document's format.
@@ -111,6 +113,11 @@ class Chunk:
     text_hash: str
     ingested_at: float
     metadata: Mapping[str, str] = field(default_factory=dict)
+    page_breaks: tuple[int, ...] = ()
+
+    def page_at(self, offset: int) -> int | None:
+        """1-based page of the code point at `offset` of the document's text, which lies in this passage."""
+        return None if self.page is None else self.page + bisect_right(self.page_breaks, offset)
 
     @property
     def source(self) -> str:
@@ -300,7 +307,7 @@ class Citation:
         marker: the number in the answer's text, 1-based.
         quote: verbatim words of the document.
         span: of the quote in `Document.text`.
-        page: 1-based, None for formats without pages.
+        page: 1-based page on which the quote starts; None for formats without pages.
     """
 
     marker: int

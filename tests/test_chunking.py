@@ -62,6 +62,33 @@ def test_a_small_section_does_not_join_the_child_of_another_heading() -> None:
     assert [c.headings for c in chunks] == [("A",), ("A", "Kind"), ("Blatt",)]
 
 
+def test_small_sections_under_different_headings_stay_apart() -> None:
+    text = f"A\n\n{sentence(54)}\n\nKlein\n\nzwei Wörter\n\nWinzig\n\ndrei kurze Wörter\n\nB\n\nvier"
+    chunks = cut(of(text, (1, "A"), (2, "Klein"), (2, "Winzig"), (1, "B")))
+    assert [c.headings for c in chunks] == [("A",), ("A",), ("B",)]
+    assert chunks[1].text.startswith("Klein")
+    assert chunks[1].text.endswith("drei kurze Wörter")
+
+
+def test_two_headings_of_one_title_are_two_headings() -> None:
+    text = f"A\n\n{sentence(54)}\n\nx\n\neins\n\nA\n\n{sentence(54, 'Zwei')}\n\nx\n\nzwei"
+    second = text.index("A\n\nZwei")
+    heads = [(1, 0), (2, text.index("x\n\neins")), (1, second), (2, text.index("x\n\nzwei"))]
+    headings = tuple(Heading(level, at, at + 1, text[at]) for level, at in heads)
+    chunks = cut(Document("file:///a.md", text, "Handbuch", "md", headings))
+    assert [(c.headings, c.text.endswith(("eins", "zwei"))) for c in chunks] == [
+        (("A",), False),
+        (("A", "x"), True),
+        (("A",), False),
+        (("A", "x"), True),
+    ]
+
+
+def test_a_small_section_joins_a_large_sibling_that_leaves_room() -> None:
+    text = f"Dach\n\nEins\n\n{sentence(40)}\n\nZwei\n\nkurz"
+    assert [c.headings for c in cut(of(text, (1, "Dach"), (2, "Eins"), (2, "Zwei")))] == [("Dach",)]
+
+
 def test_paragraphs_are_kept_whole_where_they_fit() -> None:
     paragraphs = [sentence(22, f"Absatz{n}") for n in range(6)]
     chunks = cut(of("\n\n".join(paragraphs)))
@@ -94,6 +121,19 @@ def test_the_page_is_the_one_the_chunk_starts_on() -> None:
     starts = (0, len(page) + 2, 2 * len(page) + 4)
     assert [c.page for c in cut(of(text, pages=starts))] == [1, 2, 3]
     assert cut(of(text))[0].page is None
+
+
+def test_a_passage_over_a_page_break_knows_the_page_of_each_word() -> None:
+    text = "Ende der ersten Seite, das weitergeht auf der zweiten und der dritten."
+    [only] = cut(of(text, pages=(0, text.index("auf"), text.index("dritten"))))
+    assert only.page == 1
+    assert [only.page_at(text.index(word)) for word in ("Ende", "auf", "zweiten", "dritten")] == [1, 2, 2, 3]
+
+
+def test_a_paragraph_that_begins_with_a_combining_mark_keeps_its_cluster() -> None:
+    text = f"{sentence(50)}\n\n \u0301{sentence(50)}"
+    chunks = cut(of(text))
+    assert chunks[1].text.startswith(" \u0301")
 
 
 def test_a_sure_passage_language_wins_over_the_document_s() -> None:

@@ -177,6 +177,12 @@ def test_two_quotations_of_one_passage_are_two_citations() -> None:
     ]
 
 
+def test_the_page_is_that_of_the_quote_and_not_of_its_passage() -> None:
+    passage = a_passage(text="Erst lesen. Dann handeln.", start=100, page=3, page_breaks=(112,))
+    found = citations("„Dann handeln.“ [1] und „Erst lesen.“ [1]", [passage])
+    assert [(citation.quote, citation.page) for citation in found] == [("Dann handeln.", 4), ("Erst lesen.", 3)]
+
+
 def test_a_marker_without_a_passage_has_no_citation() -> None:
     assert citations("Ja [2].", [a_passage()]) == ()
     assert citations("Ja.", [a_passage()]) == ()

@@ -40,7 +40,12 @@ class StoreSettings(_Group):
     def _is_a_path(cls, value: object) -> object:
         if "://" in str(value):
             raise ValueError("is a URL; this version keeps its index in a folder: give a path")
-        return Path(value).expanduser() if isinstance(value, (str, Path)) else value
+        if not str(value).strip():
+            raise ValueError("is empty, perhaps from a variable that is not set: give a path")
+        try:
+            return Path(value).expanduser() if isinstance(value, (str, Path)) else value
+        except RuntimeError as error:
+            raise ValueError(f"{value} names the folder of a user who is not there: give a path") from error
 
 
 class EmbedderSettings(_Group):
@@ -63,8 +68,8 @@ class LLMSettings(_Group):
 
     model: str | None = None
     """Name of the model at the endpoint."""
-    base_url: str | None = None
-    """Endpoint, such as http://localhost:11434/v1; by default OPENAI_BASE_URL, else OpenAI's."""
+    base_url: str | None = Field(default=None, repr=False)
+    """Endpoint, such as http://localhost:11434/v1, or with a login in it; by default OPENAI_BASE_URL, else OpenAI's."""
     api_key: SecretStr | None = None
     """Key of the endpoint; OPENAI_API_KEY serves only where the base URL is unset or comes from OPENAI_BASE_URL."""
     temperature: float = Field(default=0.1, ge=0, le=2)
@@ -119,6 +124,8 @@ class Settings(BaseSettings):
         toml_file="rag.toml",
         frozen=True,
         extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # a key under a mistyped name is still a key
         nested_model_default_partial_update=True,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from ingest.discovery import discover
 from ingest.pipeline import Ingestion, IngestReport, Progress
 from rag import build
 from rag.errors import IndexMissingError, InputError
+from rag.ports import Embedder, PassageStore
+
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def ingest(
@@ -40,18 +44,13 @@ def ingest(
     settings = settings or Settings()
     if not paths:
         raise InputError("no paths given: name at least one file or folder")
-    for key in metadata or {}:
-        if not key.replace("-", "_").isascii() or not key.replace("-", "_").replace("_", "a").isalnum():
-            raise InputError(f"metadata key {key!r} cannot be stored: use letters, digits, _ and -")
+    if not all(str(path) for path in paths):
+        raise InputError("an empty path is given, perhaps from a variable that is not set: name a file or folder")
+    _require_storable(metadata or {})
     embedder = build.embedder(settings)
     store = build.store(settings)
     try:
-        if not dry_run:
-            store.prepare(build.index_info(embedder))
-        try:
-            known = {document.uri: document.version for document in store.documents()}
-        except IndexMissingError:  # a dry run before the first ingestion
-            known = {}
+        known = _known(store, embedder, dry_run)
         ingestion = Ingestion(
             store,
             embedder,
@@ -64,3 +63,23 @@ def ingest(
         return ingestion.run(list(discover([Path(path) for path in paths], exclude)))
     finally:
         store.close()
+
+
+def _known(store: PassageStore, embedder: Embedder, dry_run: bool) -> dict[str, str]:
+    """Version of each document in the index by URI; the index is there afterwards, unless this is a dry run."""
+    if dry_run:
+        try:
+            build.require_fit(store, embedder)
+        except IndexMissingError:
+            return {}
+    else:
+        store.prepare(build.index_info(embedder))
+    return {document.uri: document.version for document in store.documents()}
+
+
+def _require_storable(metadata: Mapping[str, str]) -> None:
+    for key, value in metadata.items():
+        if not _KEY.fullmatch(key):
+            raise InputError(f"metadata key {key!r} cannot be stored: use letters, digits, _ and -")
+        if not isinstance(value, str) or not value.isprintable():
+            raise InputError(f"the metadata value {value!r} of {key} cannot be stored: use a line of text")

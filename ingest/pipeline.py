@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest import chunking, readers
 from ingest.discovery import Found
-from rag.errors import EmbeddingError, ReadError
+from rag.errors import EmbeddingError, RagError, ReadError
 from rag.language import detect
 from rag.locations import source_of
 from rag.ports import Embedder, PassageStore
@@ -42,7 +42,7 @@ class Progress:
     Attributes:
         files: files that are done with, of `files_total`.
         size: their bytes, of `size_total`.
-        chunks: chunks committed.
+        chunks: embedded so far, or found in the index with their vectors.
         seconds: since the start.
     """
 
@@ -105,7 +105,15 @@ class Ingestion:
         dry_run: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """Args: known: version of each document in the index by URI; dry_run: read and cut, but write nothing."""
+        """Takes the adapters and what shapes the documents.
+
+        Args:
+            chunk_tokens: longest embedded string of a chunk.
+            metadata: given to every document, over what it says of itself.
+            known: version of each document in the index by URI.
+            dry_run: read and cut, but write nothing.
+            on_progress: called after every file and every batch of chunks.
+        """
         self._store = store
         self._embedder = embedder
         self._chunk_tokens = chunk_tokens
@@ -120,18 +128,18 @@ class Ingestion:
 
         Raises:
             UnavailableError: the store went away; what was committed until then stays.
+            NotConfiguredError: the model cannot be used.
         """
         report = IngestReport()
-        started = time.monotonic()
-        size, total = 0, sum(found.size for found in files)
-        for done, found in enumerate(files, start=1):
+        meter = _Meter(files, self._on_progress)
+        for position, found in enumerate(files, start=1):
             self._take(found, report)
-            size += found.size
-            if done == len(files) or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
-                self._write(report)
-            report.seconds = time.monotonic() - started
-            if self._on_progress:
-                self._on_progress(Progress(done, len(files), size, total, report.chunks, report.seconds))
+            meter.take(found)
+            if position == len(files) or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
+                self._write(report, meter)
+            if not self._waiting:
+                meter.finish(report.chunks)
+        report.seconds = meter.seconds
         return report
 
     def _take(self, found: Found, report: IngestReport) -> None:
@@ -152,11 +160,13 @@ class Ingestion:
                     report.unchanged += 1
                 else:
                     self._waiting += [self._prepared(document, version) for document in readers.read(found.uri, data)]
-        except ReadError as error:
+        except (ReadError, EmbeddingError) as error:
             report.fail(found.uri, str(error))
+        except RagError:  # the model, say: no other file would fare better
+            raise
         except OSError as error:
             report.fail(found.uri, f"cannot be read: {error.strerror or error}")
-        except Exception as error:
+        except Exception as error:  # the boundary of one document: a reader's bug must not cost the others
             logger.debug("reader failed", exc_info=True)
             report.fail(
                 found.uri, f"the {found.format} reader failed ({type(error).__name__}: {error}); please report this"
@@ -175,17 +185,17 @@ class Ingestion:
             raise ReadError("holds no text")
         return _Work(document.uri, version, chunks, [chunking.embedding_input(c, self._chunk_tokens) for c in chunks])
 
-    def _write(self, report: IngestReport) -> None:
+    def _write(self, report: IngestReport, meter: _Meter) -> None:
         """Embeds what waits and commits it document by document."""
         works, self._waiting = self._waiting, []
         try:
-            vectors = {} if self._dry_run else self._vectors(works)
+            vectors = {} if self._dry_run else self._vectors(works, meter)
         except EmbeddingError:  # one text cannot be embedded: below it costs its own document only
             vectors = {}
         for work in works:
             try:
                 if not self._dry_run:
-                    self._commit(work, vectors)
+                    self._commit(work, vectors, meter)
             except EmbeddingError as error:
                 report.fail(work.uri, str(error))
                 continue
@@ -196,20 +206,64 @@ class Ingestion:
             report.chunks += len(work.chunks)
             report.tokens += sum(self._embedder.count_tokens(work.inputs))
 
-    def _commit(self, work: _Work, vectors: Mapping[str, Embedding]) -> None:
+    def _commit(self, work: _Work, vectors: Mapping[str, Embedding], meter: _Meter) -> None:
         if any(chunk.text_hash not in vectors for chunk in work.chunks):
-            vectors = self._vectors([work])
+            vectors = self._vectors([work], meter)
         self._store.stage(work.chunks, [vectors[chunk.text_hash] for chunk in work.chunks])
         self._store.commit(work.uri, work.version)
 
-    def _vectors(self, works: Sequence[_Work]) -> Mapping[str, Embedding]:
+    def _vectors(self, works: Sequence[_Work], meter: _Meter) -> Mapping[str, Embedding]:
         """The embedding of every chunk by text hash: the index's own where it has one, else computed."""
         inputs = {chunk.text_hash: text for work in works for chunk, text in zip(work.chunks, work.inputs, strict=True)}
         vectors = dict(self._store.embeddings(list(inputs)))
-        new = [text for text in inputs if text not in vectors]
-        if new:  # else no model is loaded
-            vectors.update(zip(new, self._embedder.embed_passages([inputs[text] for text in new]), strict=True))
+        new = [text_hash for text_hash in inputs if text_hash not in vectors]
+        for start in range(0, len(new), _CHUNKS_AT_ONCE):  # where nothing is new no model is loaded
+            batch = new[start : start + _CHUNKS_AT_ONCE]
+            vectors.update(zip(batch, self._embedder.embed_passages([inputs[key] for key in batch]), strict=True))
+            meter.embed(len(batch), len(new))
         return vectors
+
+
+class _Meter:
+    """Counts what is done, and tells."""
+
+    def __init__(self, files: Sequence[Found], on_progress: Callable[[Progress], None] | None) -> None:
+        self._totals = len(files), sum(found.size for found in files)
+        self._on_progress = on_progress
+        self._started = time.monotonic()
+        self._files = self._size = 0
+        self._waiting_files = self._waiting_size = 0
+        self._chunks = self._embedded = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._started
+
+    def take(self, found: Found) -> None:
+        """A file is read; it is done when what it holds is written."""
+        self._waiting_files += 1
+        self._waiting_size += found.size
+
+    def embed(self, count: int, total: int) -> None:
+        """`count` more of the `total` chunks that wait are embedded."""
+        self._embedded += count
+        self._tell(self._size + self._waiting_size * self._embedded // total)
+
+    def finish(self, chunks: int) -> None:
+        """Everything that was taken is done; `chunks` are written in all."""
+        self._files += self._waiting_files
+        self._size += self._waiting_size
+        self._waiting_files = self._waiting_size = self._embedded = 0
+        self._chunks = chunks
+        self._tell(self._size)
+
+    def _tell(self, size: int) -> None:
+        if self._on_progress:
+            files, total = self._totals
+            self._on_progress(
+                Progress(self._files, files, min(size, total), total, self._chunks + self._embedded, self.seconds)
+            )
 
 
 def _version(data: bytes, format: str, chunk_tokens: int, metadata: Mapping[str, str]) -> str:

@@ -28,13 +28,12 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
         NotConfiguredError: there is no index, it was made with another model, or the model cannot be had.
         UnavailableError: the store cannot be opened.
     """
-    from rag.stores.schema import require_match
-
     settings = settings or Settings()
+    store = build.store(settings)
+    store.info()  # where there is no index, no model needs to be fetched to say so
     found = build.checkpoint(settings)
     embedder = build.embedder(settings, found)
-    store = build.store(settings)
-    require_match(store.info(), build.index_info(embedder))
+    build.require_fit(store, embedder)
     return CrossLingualRAG(
         Retriever(embedder, store, build.ranking(settings, found), depth=settings.retrieval.depth),
         store,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rag.fusion import PAPER_DENSE_WEIGHT, PAPER_SPARSE_WEIGHT, Ranking
-from rag.ports import ChatModel, Embedder, PassageStore
+from rag.ports import ChatModel, Embedder, PassageReader, PassageStore
 from rag.types import IndexInfo
 
 if TYPE_CHECKING:
@@ -58,6 +58,18 @@ def index_info(embedder: Embedder) -> IndexInfo:
     from rag.stores.schema import SCHEMA_VERSION
 
     return IndexInfo(SCHEMA_VERSION, embedder.fingerprint, embedder.model, embedder.dimension)
+
+
+def require_fit(store: PassageReader, embedder: Embedder) -> None:
+    """Refuses an index that was not made with `embedder` and this version's schema.
+
+    Raises:
+        IndexMissingError: there is no index yet.
+        IndexMismatchError: it does not fit.
+    """
+    from rag.stores.schema import require_match
+
+    require_match(store.info(), index_info(embedder))
 
 
 def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:

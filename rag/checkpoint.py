@@ -98,9 +98,12 @@ def locate(model: str, revision: str | None = None) -> Path:
     """
     if model in BUNDLED:
         return BUNDLED[model]
-    folder = Path(model).expanduser()
-    if model.strip() and folder.is_dir():
-        return folder
+    try:
+        folder = Path(model).expanduser()
+        if model.strip() and folder.is_dir():
+            return folder
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+        raise ModelUnavailableError(f"{model!r} cannot be a folder ({error}): give an existing one") from error
     if _HUB_ID.fullmatch(model):
         from rag.hub import fetch
 
@@ -121,6 +124,15 @@ def inspect(folder: Path, name: str) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or unreadable, or the configuration is not BGE-M3's architecture.
     """
+    try:
+        return _inspect(folder, name)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({error.strerror or error}): check the files' permissions"
+        ) from error
+
+
+def _inspect(folder: Path, name: str) -> Checkpoint:
     config = _read_config(folder)
     weights = next((folder / file for file in _WEIGHT_FILES if (folder / file).is_file()), None)
     if weights is None:

@@ -13,17 +13,8 @@ DEFAULT_REVISIONS = {"BAAI/bge-m3": "5617a9f61b028005a4858fdac845db406aefb181"}
 REQUIRED = ("config.json", "tokenizer.json", "sparse_linear.pt", "colbert_linear.pt")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Either will do; only the first that a repository has is fetched."""
-OPTIONAL = (
-    "README.md",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "sentencepiece.bpe.model",
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
-"""Small files that let other libraries load the same folder."""
+OPTIONAL = ("README.md",)
+"""The model card, which may recommend weights for fusion."""
 
 WAY_OUT = "pass a local folder or `pocket-m3` instead (`--model`, or RAG_EMBEDDER__MODEL)"
 

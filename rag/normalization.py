@@ -1,11 +1,8 @@
-"""Text as it is stored, and text as the model reads it."""
+"""Text as the model reads it, and names as a terminal may show them."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-
-_LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029\v\f]")
 
 # What no reader sees and no model should: soft hyphen, zero-width space, word joiner and invisible operators, byte
 # order mark, bidirectional controls, tag characters, control characters other than tab and line feed.
@@ -16,11 +13,14 @@ _INVISIBLE = re.compile(
 )
 
 
-def stored(text: str) -> str:
-    """`text` as `Document.text` keeps it: Unicode NFC, `\\n` line ends, no byte order mark at its head."""
-    return unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text.removeprefix("\ufeff")))
-
-
 def visible(text: str) -> str:
     """`text` without the characters that nobody sees; for embedding only, as it moves offsets."""
     return _INVISIBLE.sub("", text)
+
+
+def printable(name: str) -> str:
+    """`name` on one line, with an escape for every character that moves the cursor, turns the direction, or is no text.
+
+    For names of files and the like, which anybody may have given.
+    """
+    return "".join(c if c.isprintable() or c == "\u3000" else c.encode("unicode_escape").decode() for c in name)

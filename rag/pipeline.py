@@ -12,7 +12,7 @@ from typing import Self
 from rag import answer_language, locales, prompt
 from rag.citations import MarkerFilter, citations
 from rag.language import choose
-from rag.ports import ChatModel, PassageReader
+from rag.ports import ChatModel, PassageStore
 from rag.retrieval import Retriever
 from rag.types import ANYWHERE, Answer, ChatRequest, Finished, Language, Message, Passage, TextDelta, Usage, Where
 
@@ -26,19 +26,21 @@ class CrossLingualRAG:
     def __init__(
         self,
         retriever: Retriever,
-        reader: PassageReader,
+        store: PassageStore,
         chat_model: ChatModel,
         *,
         default_language: str | None = None,
         attempts: int = 2,
     ) -> None:
-        """Args.
+        """Puts the parts together.
 
-        default_language: BCP-47 tag to answer in where the question's language cannot be told.
-        attempts: how often an answer may be asked for until it is in the right language.
+        Args:
+            store: closed with this object.
+            default_language: BCP-47 tag to answer in where the question's language cannot be told.
+            attempts: how often an answer may be asked for until it is in the right language.
         """
         self._retriever = retriever
-        self._reader = reader
+        self._store = store
         self._chat_model = chat_model
         self._default_language = default_language
         self._attempts = attempts
@@ -47,8 +49,7 @@ class CrossLingualRAG:
         """The `k` best passages for `question`, best first.
 
         Raises:
-            InputError: the question is empty, or `k` is not positive.
-            EmbeddingError: the question is longer than the model's window.
+            InputError: the question is empty or longer than the model's window, or `k` is not positive.
             UnavailableError: the store does not answer.
         """
         return self._retriever.retrieve(question, k=k, where=where)
@@ -88,8 +89,7 @@ class CrossLingualRAG:
             stop: when set, the answer ends at the next event and is incomplete.
 
         Raises:
-            InputError: the question is empty, or a tag is not one.
-            EmbeddingError: the question is longer than the model's window.
+            InputError: the question is empty or longer than the model's window, or a tag is not one.
             UnavailableError: the store or the language model does not answer.
         """
         target, asked_in = choose(question, requested=language, fallback=self._default_language)
@@ -101,6 +101,8 @@ class CrossLingualRAG:
                 yield from run.refuse()
             else:
                 for attempt in range(1, self._attempts + 1):
+                    if run.stopped:
+                        break
                     request = prompt.build(question, passages, run.language, history=history, insist=attempt > 1)
                     yield from run.receive(self._chat_model, request, may_restart=attempt < self._attempts)
                     if not run.wrong_language:
@@ -109,9 +111,7 @@ class CrossLingualRAG:
 
     def close(self) -> None:
         """Lets go of the index; may be called twice."""
-        close = getattr(self._reader, "close", None)
-        if close:
-            close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +137,11 @@ class _Run:
         self._timings: dict[str, float] = {}
         self._started = time.perf_counter()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the asker has left."""
+        return self._stop.is_set()
+
     def timed(self, stage: str) -> _Timer:
         return _Timer(self._timings, stage)
 
@@ -151,18 +156,19 @@ class _Run:
 
         Leaves `wrong_language` set, with nothing released, where the attempt is worth repeating.
         """
-        self.wrong_language = False
+        self.wrong_language = self._complete = False
+        usage = Usage(requests=1)  # of a request that is ended before it tells
         markers = MarkerFilter(len(request.passages))
         held = ""
         released = False
         with closing(chat_model.stream(request)) as events:
             for event in events:
-                if self._stop.is_set():
-                    break
                 if isinstance(event, Finished):
                     self._complete = event.reason == "stop"
-                    self._count(event.usage)
+                    usage = event.usage
                     held += markers.finish()
+                    break
+                if self.stopped:
                     break
                 held += markers.feed(event.text)
                 if not released and len(held) < _FIRST_LOOK:
@@ -172,7 +178,8 @@ class _Run:
                 released = True
                 yield from self._release(held)
                 held = ""
-        if released or not self._turned_back(held, may_restart):
+        self._count(usage)
+        if released or not self._turned_back(held, may_restart and not self.stopped):
             yield from self._release(held)
         elif self._refused:
             yield from self.refuse()
@@ -184,6 +191,7 @@ class _Run:
             question=self._question,
             text=self._text,
             asked_in=self._asked_in.code,
+            language=self.language,
             answered_in=answered_in,
             language_ok=language_ok,
             complete=self._complete and bool(self._text.strip()),

@@ -75,7 +75,9 @@ def _passage(number: int, passage: Passage, locale: locales.Locale, mark: str) -
         locale.language_label: languages.name(chunk.language, locale.tag) if known else "",
     }
     lines = [f"{label}: {' '.join(value.split())}" for label, value in header.items() if value.strip()]
-    body = _without_fences("\n".join([*lines, "", chunk.text]), mark)
+    # A file name need not be valid text, and a request must be.
+    known_text = "\n".join([*lines, "", chunk.text]).encode(errors="replace").decode()
+    body = _without_fences(known_text, mark)
     return f"{locale.passage_label} [{number}]\n<<<{mark}>>>\n{body}\n<<<{mark}>>>"
 
 

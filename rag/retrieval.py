@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from rag.errors import InputError
+from rag.errors import EmbeddingError, InputError
 from rag.fusion import Ranking, rank
 from rag.ports import Embedder, PassageReader
 from rag.types import ANYWHERE, Passage, Where
@@ -15,7 +15,11 @@ class Retriever:
     """Embeds a question, fetches candidates of both vectors in one round trip, and ranks them."""
 
     def __init__(self, embedder: Embedder, reader: PassageReader, ranking: Ranking, *, depth: int = 100) -> None:
-        """Args: depth: candidates taken from each vector; at least the number of passages asked for is taken."""
+        """Puts the parts together.
+
+        Args:
+            depth: candidates taken from each vector; at least the number of passages asked for is taken.
+        """
         self._embedder = embedder
         self._reader = reader
         self._ranking = ranking
@@ -25,8 +29,7 @@ class Retriever:
         """The `k` best passages, best first.
 
         Raises:
-            InputError: the question is empty, or `k` is not positive.
-            EmbeddingError: the question is longer than the model's window.
+            InputError: the question is empty or longer than the model's window, or `k` is not positive.
         """
         if not question.strip():
             raise InputError("the question is empty: ask something")
@@ -35,8 +38,11 @@ class Retriever:
         where = self._expanded(where)
         if where.uris == ():
             return []
-        candidates = self._reader.candidates(self._embedder.embed_query(question), max(self._depth, k), where)
-        return rank(candidates, self._ranking, k)
+        try:
+            query = self._embedder.embed_query(question)
+        except EmbeddingError as error:
+            raise InputError(f"the question cannot be searched for: {error}") from error
+        return rank(self._reader.candidates(query, max(self._depth, k), where), self._ranking, k)
 
     def _expanded(self, where: Where) -> Where:
         """`where` with its source globs turned into the URIs of the documents they match."""

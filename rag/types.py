@@ -327,6 +327,7 @@ class Answer:
 
     Attributes:
         asked_in: BCP-47 tag of the question's language.
+        language: BCP-47 tag the answer must be in.
         answered_in: BCP-47 tag of the answer's language as detected, `und` when too short to say.
         language_ok: whether the answer is in the language it must be in; None when that cannot be said.
         complete: False when the answer broke off (length, filter, lost connection).
@@ -339,6 +340,7 @@ class Answer:
     question: str
     text: str
     asked_in: str
+    language: str
     answered_in: str
     language_ok: bool | None
     complete: bool

@@ -295,3 +295,79 @@ def test_a_pipe_that_closes_early_is_no_error(library: Shell) -> None:
         check=False,
     )
     assert done.stderr == ""
+
+
+def test_a_file_name_that_is_no_text_breaks_neither_output_nor_the_others(shell: Shell) -> None:
+    name = os.fsencode("docs/caf\udce9 \u202e\n.txt")
+    Path(os.fsdecode(name)).write_text("Le café ferme à dix-huit heures tous les jours de la semaine.\n")
+    assert shell("ingest", "docs", "--json").json["documents"]["added"] == 3
+    found = shell("rag", "search", "Quand ferme le café ?", "--in", "fr", "--json")
+    assert found.code == 0
+    assert any("caf\udce9" in json.loads(line)["source"] for line in found.out.splitlines())
+    shown = shell("rag", "search", "Quand ferme le café ?", "--in", "fr")
+    assert r"docs/caf\udce9 \u202e\n.txt (French)" in shown.out
+
+
+def test_a_language_model_can_be_asked_about_a_file_whose_name_is_no_text(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(os.fsdecode(b"docs/caf\xe9.txt")).write_text("Le café ferme à dix-huit heures tous les jours.\n")
+    shell("ingest", "docs")
+    with scripted_server(text("Il ferme à dix-huit heures [1].")) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        done = shell("rag", "ask", "Quand ferme le café ?", "--json")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_strict_output_takes_every_file_name(library: Shell, in_folder: Path) -> None:
+    Path(os.fsdecode(b"docs/caf\xe9.txt")).write_text("Le café ferme à dix-huit heures tous les jours.\n")
+    assert library("ingest", "docs").code == 0
+    environment = {
+        **os.environ,
+        "RAG_STORE__PATH": str(in_folder / "store"),
+        "RAG_EMBEDDER__MODEL": "pocket-m3",
+        "PYTHONIOENCODING": "utf-8:strict",
+    }
+    command = [sys.executable, "-m", "rag", "search", "Quand ferme le café ?", "--json"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ingest", ""), "empty path"),
+        (("ingest", "docs", "--exclude", "!"), "'!'"),
+        (("ingest", "docs", "--meta", "k=\udcff"), "k"),
+        (("rag", "search", "x", "--store", ""), "store.path"),
+        (("rag", "search", "x", "--where", "a=1", "--where", "a=2"), "'a' twice"),
+        (("rag", "search", "\u200b"), "question"),
+        (("rag", "search", "a\udcffb"), "question"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(library: Shell, words: tuple[str, ...], said: str) -> None:
+    done = library(*words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_model_that_is_broken_ends_the_run_at_once(shell: Shell, in_folder: Path) -> None:
+    import shutil
+
+    from rag.checkpoint import BUNDLED
+
+    shutil.copytree(BUNDLED["pocket-m3"], in_folder / "model")
+    (in_folder / "model" / "tokenizer.json").write_text("{")
+    done = shell("ingest", "docs", "--model", str(in_folder / "model"), "--collection", "broken")
+    assert done.code == 3
+    assert "tokenizer.json" in done.err
+
+
+def test_a_missing_index_is_said_before_a_model_is_fetched(shell: Shell) -> None:
+    done = shell("rag", "search", "x", "--model", "BAAI/bge-m3")
+    assert done.code == 3
+    assert "ingest" in done.err
+    assert "hub" not in done.err

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingest.discovery import discover
+from rag.errors import InputError
 from rag.locations import source_of, uri_of
 
 
@@ -47,6 +48,37 @@ def test_exclude_and_ragignore_leave_out_what_they_match(tree: Path) -> None:
     assert names(discover([tree])) == ["a.txt", "bild.png", "d.md"]
 
 
+def test_the_last_pattern_that_matches_decides_across_folders(tree: Path) -> None:
+    (tree / ".ragignore").write_text("\ufeff*.md\n!b.md\n")
+    (tree / "sub" / ".ragignore").write_text("!*.md\n")
+    assert names(discover([tree])) == ["a.txt", "b.md", "bild.png", "c.html", "d.md"]
+
+
+def test_an_exclude_that_is_no_pattern_is_refused(tree: Path) -> None:
+    with pytest.raises(InputError, match="'!'"):
+        list(discover([tree], ["!"]))
+
+
+def test_what_cannot_be_looked_at_costs_nothing_else(tree: Path) -> None:
+    (tree / "sub" / ".ragignore").write_text("*.tmp\n!\n")
+    (tree / "ring.md").symlink_to(tree / "ring.md")
+    (tree / "gone.md").symlink_to(tree / "nowhere")
+    found = list(discover([tree, tree / ("x" * 300)]))
+    assert {one.path.name for one in found if one.error} == {"sub", "ring.md", "gone.md", "x" * 300}
+    assert [one.path.name for one in found if not one.error] == ["a.txt", "b.md", "bild.png"]
+    assert ".ragignore" in str(next(one.error for one in found if one.path.name == "sub"))
+
+
+def test_a_link_is_read_by_the_suffix_of_the_file_it_leads_to(tree: Path) -> None:
+    (tree / "alias.md").symlink_to(tree / "a.txt")
+    (tree / "blob").write_text("Text")
+    (tree / "named.txt").symlink_to(tree / "blob")
+    found = {one.path.name: one.format for one in discover([tree])}
+    assert found["a.txt"] == "txt"
+    assert found["blob"] is None
+    assert "alias.md" not in found
+
+
 def test_a_path_that_is_not_there_is_a_failure_and_not_the_end(tree: Path) -> None:
     missing, present = discover([tree / "nix.md", tree / "a.txt"])
     assert missing.error is not None
@@ -58,7 +90,8 @@ def test_a_pipe_is_not_waited_for(tree: Path) -> None:
     os.mkfifo(tree / "pipe.md")
     [found] = discover([tree / "pipe.md"])
     assert "neither a file nor a folder" in str(found.error)
-    assert "pipe.md" not in names(discover([tree]))
+    [walked] = [found for found in discover([tree]) if found.path.name == "pipe.md"]
+    assert walked.error is not None
 
 
 def test_a_location_survives_spaces_percent_signs_and_every_script(in_folder: Path) -> None:

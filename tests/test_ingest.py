@@ -181,10 +181,15 @@ def test_an_index_of_another_model_is_refused(docs: Path, settings: Settings, tm
 
 def test_progress_ends_with_everything_done(docs: Path, settings: Settings) -> None:
     seen: list[Progress] = []
-    ingest([docs], settings=settings, on_progress=seen.append)
-    assert [progress.files for progress in seen] == [1, 2]
+    (docs / "lang.txt").write_text("\n\n".join(f"Absatz {n} über die Wartung der Maschine {n}." for n in range(4000)))
+    report = ingest([docs], settings=settings, on_progress=seen.append)
+    assert (seen[-1].files, seen[-1].files_total) == (3, 3)
     assert seen[-1].size == seen[-1].size_total > 0
-    assert seen[-1].chunks == 2
+    assert seen[-1].chunks == report.chunks > 128
+    sizes = [progress.size for progress in seen]
+    assert sizes == sorted(sizes)
+    within_the_long_file = [progress for progress in seen if progress.files < 3 and progress.chunks > 64]
+    assert within_the_long_file, "a long file tells how far it is"
 
 
 def test_a_changed_chunk_size_makes_new_versions(docs: Path, settings: Settings) -> None:

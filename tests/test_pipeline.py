@@ -11,7 +11,7 @@ import pytest
 
 from ingest import ingest
 from rag import Answer, CrossLingualRAG, Settings, Where, aask, ask, open_rag
-from rag.errors import EmbeddingError, EndpointError, IndexMissingError, InputError
+from rag.errors import EndpointError, IndexMissingError, InputError
 from rag.locales import load
 from rag.types import Message, TextDelta
 from tests.openai_server import Reply, answering, breaking, empty, holding, scripted_server, status, text
@@ -122,8 +122,25 @@ def test_an_answer_twice_in_the_wrong_language_is_delivered_and_marked(talk: Tal
     answer = talk.rag.ask(QUESTION, k=2)
     assert answer.text == WRONG
     assert (answer.answered_in, answer.language_ok) == ("de", False)
-    assert answer.usage.requests in (1, 2), "the first is cut off before its usage comes"
+    assert answer.usage.requests == 2
     assert len(talk.requests) == 2
+
+
+@script(text(WRONG, WRONG), text(RIGHT))
+def test_a_stop_in_a_wrong_beginning_sends_no_second_request(talk: Talk) -> None:
+    stop = threading.Event()
+    stop.set()
+    answer = talk.rag.ask(QUESTION, k=2, stop=stop)
+    assert not answer.complete
+    assert len(talk.requests) == 0
+
+
+@script(text(WRONG), breaking("The conveyor belt is cleaned every Mon"))
+def test_a_second_attempt_that_breaks_off_is_not_complete(talk: Talk) -> None:
+    answer = talk.rag.ask(QUESTION, k=2)
+    assert answer.text == "The conveyor belt is cleaned every Mon"
+    assert not answer.complete
+    assert answer.usage.requests == 2, "the attempt that was turned back counts"
 
 
 @script(text(WRONG))
@@ -260,7 +277,7 @@ def test_a_question_that_cannot_be_asked_is_refused_by_its_reason(index: Setting
             rag.retrieve(QUESTION, k=0)
         with pytest.raises(InputError, match="not a language"):
             rag.ask(QUESTION, language="not a language")
-        with pytest.raises(EmbeddingError, match="1024"):
+        with pytest.raises(InputError, match="1024"):
             rag.ask("word " * 5000)
 
 

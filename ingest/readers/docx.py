@@ -91,6 +91,7 @@ def _opened(data: bytes) -> WordDocument:
         IndexError,
         NotImplementedError,
         RuntimeError,
+        EOFError,
         OSError,
     ) as error:
         raise ReadError(_damaged(error)) from error

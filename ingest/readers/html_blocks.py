@@ -52,6 +52,7 @@ class _Walk:
         self._marker = ""  # of a list item whose first words are still to come
         self._tight = False  # the next block follows on the next line
         self._preformatted = 0
+        self._layouts: dict[_Element | None, bool] = {}
 
     def run(self) -> None:
         from lxml import etree
@@ -81,7 +82,7 @@ class _Walk:
             self._leave_list()
             self._assembly.add(single_line(_text(element)), level=level)
             return True
-        if element.tag == "tr" and not _is_layout(element):
+        if element.tag == "tr" and not self._is_layout(next(element.iterancestors("table"), None)):
             self._flush()
             cells = [single_line(_text(cell)) for cell in element if cell.tag in _CELLS]
             if any(cells):
@@ -89,6 +90,12 @@ class _Walk:
                 self._tight = True
             return True
         return False
+
+    def _is_layout(self, table: _Element | None) -> bool:
+        """Looked at once a table: a row at a time, long tables took quadratic time."""
+        if table not in self._layouts:
+            self._layouts[table] = _is_layout(table)
+        return self._layouts[table]
 
     def _open(self, element: _Element) -> None:
         tag = element.tag
@@ -178,9 +185,8 @@ def _level(element: _Element) -> int | None:
     return int(found[1]) if found else None
 
 
-def _is_layout(row: _Element) -> bool:
+def _is_layout(table: _Element | None) -> bool:
     """Whether a table only arranges the page: its cells hold the page's structure, or there is one cell a row."""
-    table = next(row.iterancestors("table"), None)
     if table is None or table.get("role") in ("presentation", "none"):
         return table is not None
     if next(table.iterdescendants(*_INSIDE_LAYOUT), None) is not None:

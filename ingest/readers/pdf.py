@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from ingest.readers.cleaning import single_line
 from ingest.readers.metadata import as_metadata, first_title, own_title
 from ingest.readers.pdf_layout import Layout, body_size, largest_text, without_running_lines
 from ingest.readers.pdf_lines import Line, lines_of
 from rag.errors import ReadError
+from rag.locations import source_of
 from rag.types import Document
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _PDFIUM = threading.Lock()  # pdfium is not thread-safe, not even for different files
 
@@ -36,7 +40,9 @@ def read(uri: str, data: bytes) -> Document:
         ReadError: malformed, encrypted, or without a text layer.
     """
     with _PDFIUM:
-        pages, outline, properties = _extracted(data)
+        pages, outline, properties, damaged = _extracted(data)
+    if damaged:
+        logger.warning("%s: %d of %d pages are damaged and count as empty", source_of(uri), damaged, len(pages))
     pages = without_running_lines(pages)
     content = Layout(pages, _located(outline, pages)).assemble()
     if not content:
@@ -63,8 +69,8 @@ def read(uri: str, data: bytes) -> Document:
     )
 
 
-def _extracted(data: bytes) -> tuple[list[list[Line]], list[tuple[int, str, int]], dict[str, str]]:
-    """Lines by page, outline as (level, title, page), and properties."""
+def _extracted(data: bytes) -> tuple[list[list[Line]], list[tuple[int, str, int]], dict[str, str], int]:
+    """Lines by page, outline as (level, title, page), properties, and the number of damaged pages."""
     from pypdfium2 import PdfDocument, PdfiumError, raw
 
     try:
@@ -86,11 +92,17 @@ def _extracted(data: bytes) -> tuple[list[list[Line]], list[tuple[int, str, int]
             except PdfiumError:
                 damaged += 1
                 pages.append([])
-        if damaged:
-            logger.warning("%d of %d pages are damaged and count as empty", damaged, len(pages))
-        return pages, _outline(file), file.get_metadata_dict()
+        return pages, _lenient(lambda: _outline(file), []), _lenient(file.get_metadata_dict, {}), damaged
     finally:
         file.close()
+
+
+def _lenient(get: Callable[[], T], otherwise: T) -> T:
+    """What is nice to have must not cost the text: bytes that are no text in an outline or in properties."""
+    try:
+        return get()
+    except (UnicodeDecodeError, ValueError):
+        return otherwise
 
 
 def _outline(file: Any) -> list[tuple[int, str, int]]:

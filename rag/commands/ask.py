@@ -65,11 +65,8 @@ def ask(
 def _show_sources(answer: Answer) -> None:
     from rag.commands.rendering import sources_text
     from rag.locales import load
-    from rag.types import UNDETERMINED
 
     if answer.citations:
         click.echo(f"\n{sources_text(answer)}")
     if not answer.complete:
-        # What was shown may be too short to tell its language.
-        language = answer.asked_in if answer.answered_in == UNDETERMINED else answer.answered_in
-        click.echo(load(language).incomplete, err=True)
+        click.echo(load(answer.language).incomplete, err=True)

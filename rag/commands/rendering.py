@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rag.language import name
+from rag.normalization import printable
 from rag.types import Answer, Citation, Passage
 
 _EXCERPT = 240  # characters of a passage in a list for people
@@ -43,6 +44,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "text": answer.text,
         "asked_in": answer.asked_in,
+        "language": answer.language,
         "answered_in": answer.answered_in,
         "language_ok": answer.language_ok,
         "complete": answer.complete,
@@ -93,7 +95,7 @@ def _citation_fields(citation: Citation) -> dict[str, Any]:
 
 
 def _place(source: str, page: int | None, language: str) -> str:
-    return f"{source}{f', p. {page}' if page else ''} ({name(language, 'en')})"
+    return f"{printable(source)}{f', p. {page}' if page else ''} ({name(language, 'en')})"
 
 
 def _excerpt(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -81,6 +82,10 @@ def load_settings(
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"rag.toml does not parse: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"rag.toml or .env is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
     except SettingsError as error:
         raise InputError(f"a setting cannot be read: {error}") from error
 
@@ -106,9 +111,12 @@ def pairs(values: tuple[str, ...], option: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for word in values:
         key, equals, value = word.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key:
             raise InputError(f"{option} {word!r} is not of the form key=value")
-        found[key.strip()] = value
+        if key in found:
+            raise InputError(f"{option} names {key!r} twice: give it one value")
+        found[key] = value.strip()
     return found
 
 
@@ -118,6 +126,10 @@ def run(command: click.Command, name: str) -> NoReturn:
     Raises:
         SystemExit: always.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name need not be valid text; what cannot be written is written as an escape, which JSON knows too.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     handler = _log_to_stderr()
     try:
         sys.exit(_exit_code(command, name))
@@ -130,19 +142,24 @@ def run(command: click.Command, name: str) -> NoReturn:
 def _exit_code(command: click.Command, name: str) -> int:
     try:
         code = command.main(prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except click.exceptions.Exit as request:
         return request.exit_code
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        _say(f"{context.command_path if context else name}: {error.format_message()} (--help shows what can be given)")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: interrupted", err=True)
+        _say(f"{name}: interrupted")
         return 130
     except BrokenPipeError:
         # The reader of a pipe has left, as `head` does; Python must not complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # what commands read and write on their own account is their output
+        _fail(name, f"cannot write the output: {error.strerror or error}", error)
+        return 1
     except RagError as error:
         _fail(name, str(error), error)
         return error.exit_code
@@ -155,7 +172,12 @@ def _exit_code(command: click.Command, name: str) -> int:
 def _fail(name: str, message: str, error: BaseException) -> None:
     if logging.getLogger("rag").isEnabledFor(logging.DEBUG):
         logging.getLogger("rag").debug("", exc_info=error)
-    click.echo(f"{name}: {' '.join(message.split())}", err=True)
+    _say(f"{name}: {message}")
+
+
+def _say(message: str) -> None:
+    """One line on stderr, whatever is in the message."""
+    click.echo(" ".join(message.split()), err=True)
 
 
 def _log_to_stderr() -> logging.Handler:

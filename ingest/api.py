@@ -18,7 +18,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def ingest(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     settings: Settings | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -29,7 +29,7 @@ def ingest(
     """Brings the documents at `paths` into the index: new and changed ones are embedded, the others left as they are.
 
     Args:
-        paths: files and folders; folders are walked.
+        paths: a file or folder, or several; folders are walked.
         settings: by default from environment, .env and rag.toml.
         metadata: key and value pairs stored with every document, filterable later; keys match `[A-Za-z0-9_-]+`.
         exclude: patterns as in .gitignore, relative to each walked folder.
@@ -42,6 +42,8 @@ def ingest(
         UnavailableError: the store cannot be opened or written; what was committed before stays.
     """
     settings = settings or Settings()
+    if isinstance(paths, (str, Path)):  # a string is also a sequence of strings: "./docs" would walk the whole disk
+        paths = [paths]
     if not paths:
         raise InputError("no paths given: name at least one file or folder")
     if not all(str(path) for path in paths):

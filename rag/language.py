@@ -208,8 +208,9 @@ def parse_tag(text: str) -> str:
 def choose(question: str, *, requested: str | None, fallback: str | None) -> tuple[str, Language]:
     """The tag of the language to answer in, and the question's detected language.
 
-    In this order: `requested`; the detected language if its confidence is enough for the question's length; `fallback`;
-    the language of the process (LC_ALL, else LC_MESSAGES, else LANG); English.
+    In this order: `requested`; the detected language if its confidence is enough for the question's length; the first
+    of `fallback`, the language of the process (LC_ALL, else LC_MESSAGES, else LANG) and English that is written in the
+    question's script; the detected language after all, as whoever writes Cyrillic reads it.
 
     Raises:
         InputError: `requested` or `fallback` is not a language tag.
@@ -221,9 +222,18 @@ def choose(question: str, *, requested: str | None, fallback: str | None) -> tup
     enough = ENOUGH_CONFIDENCE_SHORT if short else ENOUGH_CONFIDENCE
     if detected.code != UNDETERMINED and detected.confidence >= enough:
         return detected.code, detected
-    if fallback is not None:
-        return parse_tag(fallback), detected
-    return _process_language() or ULTIMATE_FALLBACK, detected
+    others = [parse_tag(fallback) if fallback is not None else None, _process_language(), ULTIMATE_FALLBACK]
+    scripts = _main_scripts(prose(question))
+    fitting = [tag for tag in others if tag is not None and (not scripts or _can_be_written_in(tag, scripts))]
+    if fitting or detected.code == UNDETERMINED:
+        return (fitting or [tag for tag in others if tag is not None])[0], detected
+    return detected.code, detected
+
+
+def _can_be_written_in(tag: str, scripts: frozenset[str]) -> bool:
+    code = primary(tag)
+    known = any(code in _LANGUAGES.get(script, frozenset()) for script in scripts)
+    return known or ("Latin" in scripts and code not in _NOT_LATIN)
 
 
 def _process_language() -> str | None:

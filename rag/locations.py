@@ -20,14 +20,17 @@ def source_of(uri: str) -> str:
 
     What is not a file URI is returned as it is.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        return uri
-    path = Path(unquote(parts.path, errors="surrogateescape"))
+    path = path_of(uri)
     try:
-        return str(path.relative_to(_working_folder()))
+        return str(Path(path).relative_to(_working_folder()))
     except ValueError:
-        return str(path)
+        return path
+
+
+def path_of(uri: str) -> str:
+    """The absolute path of a file URI; what is not a file URI is returned as it is."""
+    parts = urlsplit(uri)
+    return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
 
 
 def _working_folder() -> Path:

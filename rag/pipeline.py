@@ -161,7 +161,7 @@ class _Run:
         markers = MarkerFilter(len(request.passages))
         held = ""
         released = False
-        with closing(chat_model.stream(request)) as events:
+        with closing(chat_model.stream(request, self._stop)) as events:
             for event in events:
                 if isinstance(event, Finished):
                     self._complete = event.reason == "stop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -132,8 +133,14 @@ class PassageStore(PassageReader, PassageWriter, Protocol):
 class ChatModel(Protocol):
     """Passages and a question to an answer."""
 
-    def stream(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
+    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
         """Text as it comes, then one `Finished`. Closing the generator ends the request.
+
+        Args:
+            request: what is asked.
+            stop: when another thread sets it, no further request is sent, the open one is ended at once, also while
+                the first byte, a next piece or a next attempt is waited for, and the stream ends with
+                `Finished("disconnected")`, whose usage counts the requests that were sent.
 
         Raises:
             EndpointError: no answer could be begun.

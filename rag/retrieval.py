@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import PurePath
 
 from rag.errors import EmbeddingError, InputError
 from rag.fusion import Ranking, rank
+from rag.locations import path_of
 from rag.ports import Embedder, PassageReader
-from rag.types import ANYWHERE, Passage, Where
+from rag.types import ANYWHERE, Passage, StoredDocument, Where
+
+
+def matches(document: StoredDocument, glob: str) -> bool:
+    """Whether `glob` names the document: by its source, path, URI, a folder above it or, without a slash, its name.
+
+    `*` also matches slashes. A name that holds wildcards itself is matched as it is written.
+    """
+    path = path_of(document.uri)
+    folder = PurePath(glob).as_posix()  # without a leading ./ and a trailing /
+    names = [document.source, document.uri, path] + ([] if "/" in glob else [PurePath(path).name])
+    return any(
+        name == glob or fnmatchcase(name, pattern) for name in names for pattern in (glob, folder, f"{folder}/*")
+    )
 
 
 class Retriever:
@@ -51,7 +66,7 @@ class Retriever:
         uris = tuple(
             document.uri
             for document in self._reader.documents()
-            if any(fnmatchcase(name, glob) for glob in where.sources for name in (document.source, document.uri))
+            if any(matches(document, glob) for glob in where.sources)
         )
         if where.uris is not None:
             uris = tuple(uri for uri in uris if uri in set(where.uris))

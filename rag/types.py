@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.errors import InputError
 from rag.locations import source_of
 
 UNDETERMINED = "und"
@@ -193,6 +194,11 @@ class Where:
     sources: tuple[str, ...] = ()
     uris: tuple[str, ...] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("languages", "sources", "uris"):
+            if isinstance(getattr(self, name), str):  # would be taken letter by letter
+                raise InputError(f"Where({name}={getattr(self, name)!r}): give a tuple of values, not one string")
 
 
 ANYWHERE = Where()

@@ -36,6 +36,9 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+# Seconds after which a test may say that something will not happen.
+_PATIENCE = 10.0
+
 Deltas = Callable[[dict[str, Any]], Iterable[str]]
 
 
@@ -77,6 +80,7 @@ class Request:
         body: its JSON.
         at: monotonic seconds of its arrival.
         hung_up: set when the client closed the connection before the reply was complete.
+        answered: set when the reply was sent, or as much of it as the client took.
     """
 
     path: str
@@ -84,6 +88,7 @@ class Request:
     body: dict[str, Any]
     at: float
     hung_up: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,14 @@ class Server:
 
     base_url: str
     requests: list[Request]
+
+    def request(self, number: int) -> Request:
+        """The request of this number, 1-based; waits for its arrival."""
+        until = time.monotonic() + _PATIENCE
+        while len(self.requests) < number:
+            assert time.monotonic() < until, f"request {number} did not arrive within {_PATIENCE:g} s"
+            time.sleep(0.005)
+        return self.requests[number - 1]
 
 
 def text(*deltas: str, finish: str | None = "stop", thoughts: Sequence[str] = ()) -> Reply:
@@ -213,6 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_stream(reply, request)
         except OSError:
             request.hung_up.set()
+        finally:
+            request.answered.set()
 
     def _send_content(self, reply: Reply) -> None:
         self._send_head(reply, reply.content_type, {"Content-Length": str(len(reply.content))})

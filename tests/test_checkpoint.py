@@ -325,7 +325,14 @@ def test_only_the_files_that_are_needed_are_fetched(serve, tiny, tmp_path):
     others = {"onnx/model.onnx": b"x", "pytorch_model.bin": b"x", "imgs/bm25.jpg": b"x", "README.md": b"# A model"}
     server = serve(files | others)
     folder = hub.fetch("owner/tiny", None, endpoint=server.address, cache=tmp_path)
-    needed = ["README.md", "colbert_linear.pt", "config.json", "model.safetensors", "sparse_linear.pt", "tokenizer.json"]
+    needed = [
+        "README.md",
+        "colbert_linear.pt",
+        "config.json",
+        "model.safetensors",
+        "sparse_linear.pt",
+        "tokenizer.json",
+    ]
     assert sorted(server.resolved) == needed
     assert inspect(folder, "owner/tiny").fingerprint == inspect(tiny, "tiny").fingerprint
 

@@ -178,6 +178,41 @@ def test_ask_streams_or_waits_to_the_same_text(library: Shell, monkeypatch: pyte
         assert library("rag", "ask", QUESTION).out == library("rag", "ask", QUESTION, "--no-stream").out
 
 
+def test_a_model_cannot_speak_to_the_terminal(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_server(text("The belt \x1b[31mis\x1b[0m cleaned \x1b]0;title\x07every Monday [1].\x9b2J")) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        for options in ((), ("--no-stream",)):
+            shown = library("rag", "ask", QUESTION, *options).out
+            assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+            assert "every Monday [1]." in shown
+
+
+def test_an_answer_in_the_wrong_language_is_said_to_be(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    german = "Das Förderband wird jeden Montag von der Schichtleitung gereinigt und geprüft [1]."
+    with scripted_server(text(german)) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        done = library("rag", "ask", QUESTION)
+    assert done.code == 0
+    assert "German, not in English" in done.err
+
+
+def test_a_source_is_found_however_it_is_written(library: Shell, in_folder: Path) -> None:
+    (in_folder / "docs" / "[neu]*.txt").write_text("Le portail ferme à vingt heures tous les soirs.\n")
+    library("ingest", "docs")
+
+    def found(glob: str) -> set[str]:
+        lines = library("rag", "search", QUESTION, "--json", "--source", glob).out.splitlines()
+        return {Path(json.loads(line)["source"]).name for line in lines}
+
+    for glob in ("docs/wartung.md", "./docs/wartung.md", "wartung.md", "*.md", str(in_folder / "docs" / "wart*")):
+        assert found(glob) == {"wartung.md"}, glob
+    for glob in ("docs", "docs/", str(in_folder / "docs")):
+        assert found(glob) == {"wartung.md", "cantine.txt", "[neu]*.txt"}, glob
+    assert found("docs/[neu]*.txt") == {"[neu]*.txt"}
+
+
 def test_an_incomplete_answer_exits_with_one_and_keeps_its_text(
     library: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

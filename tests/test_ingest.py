@@ -71,6 +71,11 @@ def test_the_working_folder_does_not_make_another_document(
     assert set(stored(settings)) == {"pause.md", "wartung.md"}
 
 
+def test_a_single_path_is_one_path_and_not_its_letters(docs: Path, settings: Settings) -> None:
+    assert ingest("docs", settings=settings).added == 2
+    assert ingest(docs / "pause.md", settings=settings).unchanged == 1
+
+
 def test_two_files_of_one_name_are_two_documents(docs: Path, settings: Settings) -> None:
     for name in ("a", "b"):
         (docs / name).mkdir()

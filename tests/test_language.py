@@ -243,6 +243,16 @@ def test_a_script_of_one_language_tells_even_in_one_word(question: str) -> None:
     assert choose(question, requested=None, fallback="es")[0] == detect(question).code != "es"
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"), [("гарантия", {"ru", "bg", "uk"}), ("保修", {"zh", "ja"}), ("مرحبا", {"ar", "fa", "ur"})]
+)
+def test_a_word_in_another_script_is_not_answered_in_a_language_of_this_one(
+    question: str, expected: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    assert choose(question, requested=None, fallback="de")[0] in expected
+
+
 @pytest.mark.parametrize(("requested", "fallback"), [("klingon", None), (None, "klingon")])
 def test_a_language_that_is_none_is_refused_where_it_is_needed(requested: str | None, fallback: str | None) -> None:
     with pytest.raises(InputError, match="klingon"):

@@ -8,10 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from email.utils import formatdate
 
 import pytest
 
+from rag.chat_models.endpoint_errors import pause_before_retry
 from rag.chat_models.openai_chat import OpenAIChatModel
 from rag.errors import EndpointError, InputError, NotConfiguredError
 from rag.types import ChatEvent, ChatRequest, Finished, Message, TextDelta, Usage
@@ -206,6 +211,44 @@ def test_a_wait_beyond_the_timeout_is_reported_instead_of_waited_for(wait: str) 
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(("code", "advice", "requests"), [(500, "false", 1), (418, "true", 2)])
+def test_a_server_that_says_whether_asking_again_helps_is_believed(code: int, advice: str, requests: int) -> None:
+    with scripted_server(status(code, headers={"x-should-retry": advice, **SOON})) as server:
+        with pytest.raises(EndpointError, match=str(code)):
+            answer(model_at(server, retries=1))
+        assert len(server.requests) == requests
+
+
+def test_a_failed_connection_is_tried_again() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    model = OpenAIChatModel("small", base_url=f"http://127.0.0.1:{port}/v1", retries=1)
+    with pytest.raises(EndpointError, match="after 2 requests"):
+        answer(model)
+
+
+def test_silence_is_tried_again_and_all_requests_are_in_the_message() -> None:
+    with scripted_server(slow(30, text("late"))) as server:
+        with pytest.raises(EndpointError, match=r"within 0\.2 s, after 2 requests"):
+            answer(model_at(server, timeout=0.2, retries=1))
+        assert len(server.requests) == 2
+        assert all(request.hung_up.wait(5) for request in server.requests)
+
+
+def test_the_pauses_before_further_attempts_double_up_to_a_limit() -> None:
+    pauses = [pause_before_retry(ValueError(), 60, retries) for retries in (0, 1, 2, 3, 4, 2000)]
+    longest = (0.5, 1, 2, 4, 8, 8)
+    assert all(pause and 0.75 * most <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+
+
+def test_an_answer_or_a_refusal_that_is_cut_off_in_its_body_is_asked_for_again() -> None:
+    cut = {"Content-Length": "999"}
+    replies = [Reply(content=b'{"choices"', headers=cut), Reply(status=404, content=b"{", headers=cut), text("Rhein")]
+    with scripted_server(replies) as server:
+        assert answer(model_at(server)) == ("Rhein", Finished("stop", Usage(11, 1, 3)))
+
+
 def test_broken_streams_and_server_errors_share_the_further_attempts() -> None:
     replies = [status(500, headers=SOON), breaking(), status(500, headers=SOON), text("too late")]
     with scripted_server(replies) as server:
@@ -276,6 +319,146 @@ def test_closing_the_generator_hangs_up() -> None:
         assert not server.requests[0].hung_up.is_set()
         events.close()
         assert server.requests[0].hung_up.wait(2)
+
+
+@contextmanager
+def answering_aside(model: OpenAIChatModel, stop: threading.Event) -> Iterator[Future[list[ChatEvent]]]:
+    """The events of one answer, gathered by another thread as in `aask`."""
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            yield aside.submit(lambda: list(model.stream(REQUEST, stop)))
+        finally:
+            stop.set()
+
+
+def test_a_stop_while_the_first_byte_is_waited_for_hangs_up_and_sends_nothing_more() -> None:
+    stop = threading.Event()
+    before = set(threading.enumerate())
+    with scripted_server(slow(30, text("late"))) as server:
+        with answering_aside(model_at(server, timeout=60, retries=2), stop) as events:
+            request = server.request(1)
+            assert not request.hung_up.wait(0.1)
+            stop.set()
+            assert request.hung_up.wait(5)
+            assert events.result(5) == [Finished("disconnected", Usage(requests=1))]
+        assert len(server.requests) == 1
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_stop_while_the_next_piece_is_waited_for_hangs_up() -> None:
+    stop = threading.Event()
+    before = set(threading.enumerate())
+    with scripted_server(holding("Der ", seconds=30)) as server:
+        with answering_aside(model_at(server, timeout=60), stop) as events:
+            request = server.request(1)
+            assert not request.hung_up.wait(0.1)
+            stop.set()
+            assert request.hung_up.wait(5)
+            assert events.result(5) == [TextDelta("Der "), Finished("disconnected", Usage(requests=1))]
+        assert len(server.requests) == 1
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_stop_hangs_up_though_nobody_asks_for_the_next_piece() -> None:
+    stop = threading.Event()
+    with scripted_server(holding("Der ", seconds=30)) as server:
+        events = model_at(server, timeout=60).stream(REQUEST, stop)
+        assert next(events) == TextDelta("Der ")
+        stop.set()
+        assert server.request(1).hung_up.wait(5)
+        assert list(events) == [Finished("disconnected", Usage(requests=1))]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [status(429, headers={"Retry-After": "30"}), status(503, headers={"Retry-After": "30"})],
+    ids=["load", "failure"],
+)
+def test_a_stop_between_two_attempts_ends_the_wait_and_sends_nothing_more(reply: Reply) -> None:
+    stop = threading.Event()
+    before = set(threading.enumerate())
+    with scripted_server(reply) as server:
+        with answering_aside(model_at(server, timeout=60, retries=2), stop) as events:
+            assert server.request(1).answered.wait(5)
+            time.sleep(0.1)
+            assert not events.done()
+            stop.set()
+            assert events.result(5) == [Finished("disconnected", Usage(requests=1))]
+        assert len(server.requests) == 1
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_stop_during_a_later_attempt_counts_all_that_were_sent() -> None:
+    stop = threading.Event()
+    with scripted_server([status(500, headers=SOON), slow(30, text("late")), text("too late")]) as server:
+        with answering_aside(model_at(server, timeout=60), stop) as events:
+            request = server.request(2)
+            stop.set()
+            assert request.hung_up.wait(5)
+            assert events.result(5) == [Finished("disconnected", Usage(requests=2))]
+        assert len(server.requests) == 2
+
+
+def test_a_stop_ends_the_wait_for_the_rest_of_a_refusal() -> None:
+    stop = threading.Event()
+    # Ten more bytes are promised than come.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        model = OpenAIChatModel("small", base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=60)
+        with answering_aside(model, stop) as events:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(5)
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 500 no\r\nContent-Length: 12\r\n\r\n{}")
+                time.sleep(0.1)
+                stop.set()
+                assert events.result(5) == [Finished("disconnected", Usage(requests=1))]
+
+
+def test_text_that_came_together_with_the_last_piece_is_not_handed_on_after_a_stop() -> None:
+    stop = threading.Event()
+    with scripted_server([text("Der ", "Rhein ", "[1].")]) as server:
+        events = model_at(server).stream(REQUEST, stop)
+        assert next(events) == TextDelta("Der ")
+        assert server.request(1).answered.wait(5)
+        stop.set()
+        assert list(events) == [Finished("disconnected", Usage(requests=1))]
+
+
+def test_with_a_stop_that_is_set_already_nothing_is_sent() -> None:
+    stop = threading.Event()
+    stop.set()
+    with scripted_server([]) as server:
+        assert list(model_at(server).stream(REQUEST, stop)) == [Finished("disconnected", Usage())]
+        assert server.requests == []
+
+
+def test_a_stop_that_never_comes_changes_nothing_and_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    replies = [status(429, headers=SOON), breaking(), text("Rhein"), holding("Der "), breaking("Der ")]
+    with scripted_server(replies) as server:
+        model = model_at(server)
+        assert list(model.stream(REQUEST, threading.Event()))[-1] == Finished("stop", Usage(11, 1, 3))
+        events = model.stream(REQUEST, threading.Event())
+        assert next(events) == TextDelta("Der ")
+        events.close()
+        assert server.requests[3].hung_up.wait(5)
+        assert list(model.stream(REQUEST, threading.Event()))[-1] == Finished("disconnected", Usage(requests=1))
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_stop_ends_its_own_answer_alone() -> None:
+    stop = threading.Event()
+    with scripted_server([holding("Der ", seconds=30), slow(0.3, text("Rhein"))]) as server:
+        model = model_at(server, timeout=60)
+        stopped = model.stream(REQUEST, stop)
+        assert next(stopped) == TextDelta("Der ")
+        with answering_aside(model, threading.Event()) as events:
+            server.request(2)
+            stop.set()
+            assert server.requests[0].hung_up.wait(5)
+            assert events.result(5) == [TextDelta("Rhein"), Finished("stop", Usage(11, 1, 1))]
+        assert list(stopped) == [Finished("disconnected", Usage(requests=1))]
 
 
 def test_a_model_can_be_asked_by_several_threads_at_once() -> None:

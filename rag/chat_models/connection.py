@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from rag.errors import InputError, NotConfiguredError
@@ -24,6 +28,8 @@ _NO_KEY = "no-key"
 _CONNECT_SECONDS = 10.0
 # What is shorter is no secret, and taking it out of a message would only garble it.
 _SHORTEST_SECRET = 4
+# Seconds between two looks at a stop: too short to be felt, too long to be seen in the load.
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +104,22 @@ def endpoint(base_url: str | None, api_key: str | None) -> Endpoint:
 
 
 def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
-    """A client for `place` that waits at most `timeout` seconds for a sign of life, or on request before a retry.
+    """A client for `place` that waits at most `timeout` seconds for a sign of life and sends each request once.
 
     openai takes what it is not given from OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS. Where the user
     named the endpoint those are meant for another one, so they are taken off each request before it is sent. The key is
     always given, and as a header too, because a custom header of the environment would override it.
     """
+    import httpx2
     import openai
 
     foreign = _environment_headers() if place.named else ()
 
-    def take_off(request: httpx2.Request) -> None:
+    def prepare(request: httpx2.Request) -> None:
         for name in foreign:
             request.headers.pop(name, None)
+        if exchange := _SENDING.get():
+            request.extensions = {**request.extensions, "trace": exchange.trace}
 
     limits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
     http_client = openai.DefaultHttpxClient(
@@ -118,16 +127,84 @@ def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
         timeout=limits,
         # A proxy of the environment cannot reach a server on this machine.
         trust_env=not place.is_loopback,
-        event_hooks={"request": [take_off], "response": [_retry_limit(timeout)]},
+        event_hooks={"request": [prepare]},
+        # An exchange must see its connection being made. It costs little: the client closes a connection at the end of
+        # a stream anyway.
+        limits=httpx2.Limits(max_keepalive_connections=0),
     )
     return openai.OpenAI(
         api_key=place.key,
         base_url=place.url,
         timeout=limits,
+        max_retries=0,
         default_headers={"Authorization": f"Bearer {place.key}"},
         default_query=dict(place.query),
         http_client=http_client,
     )
+
+
+class Exchange:
+    """A request and its reply, ended at once when another thread sets `stop`; without one it does nothing.
+
+    Nothing can call off a read that waits for the server, but its connection can be shut down beneath it: the read then
+    ends as if the server had hung up, in clear text and under TLS alike. A thread looks out for `stop` as long as the
+    `with` lasts. What cannot be cut short is the making of a connection (at most 10 seconds for each address of the
+    host); nothing is sent on it then.
+    """
+
+    def __init__(self, stop: threading.Event | None) -> None:
+        self._stop = stop
+        self._over = threading.Event()
+        self._sockets: list[socket.socket] = []
+        # A stream that somebody forgot must not keep the program from ending.
+        self._lookout = threading.Thread(target=self._look_out, name="rag-stop", daemon=True) if stop else None
+
+    def __enter__(self) -> Self:
+        if self._lookout:
+            self._lookout.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        # A forgotten stream may be collected in any thread, this one too.
+        if self._lookout and self._lookout is not threading.current_thread():
+            self._lookout.join()
+        for twin in self._sockets:
+            twin.close()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Requests of this thread inside the block belong to this exchange."""
+        token = _SENDING.set(self if self._stop else None)
+        try:
+            yield
+        finally:
+            _SENDING.reset(token)
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Takes note of the connection; called by httpcore2 at every step of a request (its `trace` extension)."""
+        if not event.endswith("connect_tcp.complete"):
+            return
+        # A twin of the socket: TLS moves the original into another object.
+        self._sockets.append(details["return_value"].get_extra_info("socket").dup())
+        if self._stop and self._stop.is_set():
+            self._hang_up()
+
+    def _look_out(self) -> None:
+        assert self._stop is not None
+        while not self._over.wait(_LOOK_SECONDS):
+            if self._stop.is_set():
+                self._hang_up()
+                return
+
+    def _hang_up(self) -> None:
+        for twin in tuple(self._sockets):
+            # The server may have been quicker.
+            with suppress(OSError):
+                twin.shutdown(socket.SHUT_RDWR)
+
+
+_SENDING: ContextVar[Exchange | None] = ContextVar("_SENDING", default=None)
 
 
 def asked_to_wait(headers: httpx2.Headers) -> float | None:
@@ -146,16 +223,6 @@ def asked_to_wait(headers: httpx2.Headers) -> float | None:
             continue
         return (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return None
-
-
-def _retry_limit(patience: float) -> Callable[[httpx2.Response], None]:
-    def refuse(response: httpx2.Response) -> None:
-        """Nobody sits in front of a silent program for minutes: a long wait is reported instead of waited for."""
-        wait = asked_to_wait(response.headers)
-        if wait is not None and wait > patience:
-            response.headers["x-should-retry"] = "false"
-
-    return refuse
 
 
 def _environment_headers() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""What an endpoint's failures mean for the user: one line that says what happened and what to do."""
+"""What an endpoint's failures mean: whether to ask again, and one line for the user on what happened and what to do."""
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from rag.chat_models.connection import Endpoint, asked_to_wait
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
 _LONGEST_WORDS = 200
 """Characters of a server's own message that are passed on."""
 
+# Seconds before the first further attempt, doubled each time up to the second; the openai client's own figures, as is
+# the longest wait that a server may ask for.
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
+_LONGEST_WAIT = 120.0
+# Request timeout, conflict, too many requests; with all server errors what the openai client asks again after.
+_PASSING = (408, 409, 429)
 
-def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout: float) -> EndpointError:
+
+def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout: float, requests: int) -> EndpointError:
     """The error to show for a request that failed before an answer began.
 
     Args:
@@ -22,10 +30,11 @@ def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout:
         place: where the request went.
         model: name of the model asked for.
         timeout: seconds without a sign of life after which requests are given up.
+        requests: how many were sent.
     """
     import openai
 
-    after = f"after {_count(requests_sent(error))}"
+    after = f"after {_count(requests)}"
     if isinstance(error, openai.APITimeoutError):
         text = (
             f"{place.url} gave no sign of life within {timeout:g} s, {after}: "
@@ -43,14 +52,35 @@ def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout:
     return EndpointError(presentable(text, place))
 
 
+def pause_before_retry(error: Exception, patience: float, retries: int) -> float | None:
+    """Seconds to wait before the request is made again; None where that is of no use.
+
+    Args:
+        error: what ended the last attempt: a refusal, a failed connection, or a stream that broke off.
+        patience: the longest wait in seconds that a server may ask for. Nobody sits in front of a silent program for
+            minutes: a longer one is reported instead of waited for.
+        retries: further attempts made so far.
+    """
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        asked = asked_to_wait(error.response.headers)
+        if asked is not None and asked > min(patience, _LONGEST_WAIT):
+            return None
+        # Not a standard: OpenAI's servers know best what will pass.
+        advice = error.response.headers.get("x-should-retry")
+        passing = error.status_code in _PASSING or error.status_code >= 500
+        if advice == "false" or (advice != "true" and not passing):
+            return None
+        if asked is not None and asked > 0:
+            return asked
+    # A random share keeps many clients from coming back at once. Ten doublings are beyond the longest delay.
+    return min(_FIRST_DELAY * 2.0 ** min(retries, 10), _LONGEST_DELAY) * random.uniform(0.75, 1)
+
+
 def broken_off(place: Endpoint, reason: str) -> str:
     """The message for a stream that ended before its first text."""
     return presentable(f"{place.url} began no answer ({_short(reason)}): try again, or look at the server's log", place)
-
-
-def requests_sent(error: openai.APIError) -> int:
-    """Requests behind this error, the client's own retries among them."""
-    return 1 + int(error.request.headers.get("x-stainless-retry-count", "0"))
 
 
 def server_words(error: openai.APIError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import unicodedata
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rag import locales
 from rag.citations import cited
 from rag.errors import EmbeddingError
 from rag.ports import Embedder
+from rag.prompt import NO_ANSWER
 from rag.segmentation import sentences as sentence_spans
 from rag.types import ChatEvent, ChatRequest, Chunk, Finished, Passage, TextDelta, Usage
 
@@ -94,14 +96,14 @@ class ExtractiveChatModel:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sentences={self._sentences}, passages={self._passages})"
 
-    def stream(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
+    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
         """The notice, then one Markdown block quote a sentence with its passage's marker, nearest first.
 
-        Without a sentence to quote there is no text at all, only `Finished`.
+        Without a sentence to quote the text is `NO_ANSWER`, as a language model would say it. No request is sent that
+        `stop` could end.
         """
         chosen = self._choose(request.question, request.passages)
-        if chosen:
-            yield TextDelta(locales.load(request.language).no_language_model)
+        yield TextDelta(locales.load(request.language).no_language_model if chosen else NO_ANSWER)
         for quote in chosen:
             yield TextDelta(f"\n\n{quote.line}")
         yield Finished("stop", Usage())

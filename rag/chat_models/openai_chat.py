@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
+import threading
 import weakref
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from rag.chat_models.connection import connect, endpoint
-from rag.chat_models.endpoint_errors import broken_off, cause, endpoint_error, requests_sent, server_words
+from rag.chat_models.connection import Exchange, connect, endpoint
+from rag.chat_models.endpoint_errors import broken_off, cause, endpoint_error, pause_before_retry, server_words
 from rag.errors import EndpointError
 from rag.types import ChatEvent, ChatRequest, Finished, FinishReason, TextDelta, Usage
 
@@ -30,17 +29,6 @@ _REASONS: Mapping[str, FinishReason] = {
     "content_filter": "content_filter",
     "error": "disconnected",
 }
-
-# Seconds before the first further attempt, doubled each time up to the second; the openai client's own figures.
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
-
-
-class _Reply(NamedTuple):
-    """An opened stream, the requests that it took, and the further attempts that are left."""
-
-    stream: openai.Stream[ChatCompletionChunk]
-    requests: int
-    retries: int
 
 
 class _BrokenOffError(EndpointError):
@@ -93,80 +81,88 @@ class OpenAIChatModel:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._model!r}, base_url={self._endpoint.url!r})"
 
-    def stream(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
+    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
         """The answer's text as it comes, without what a model thinks before it, then one `Finished`.
 
         Closing the generator closes the connection. A stream that ends without a finish reason after its first text is
         `disconnected`; before that the request is made again. `Finished.usage.requests` counts all attempts.
 
+        Args:
+            request: what is asked.
+            stop: when set, the connection is closed at once and the answer is `disconnected`; a connection that is just
+                being made is given up as soon as it stands, before anything is sent on it.
+
         Raises:
             EndpointError: no answer could be begun.
         """
-        requests = 0
-        retries = self._retries
-        while True:
-            reply = self._open(request, retries)
-            requests += reply.requests
-            retries = reply.retries
-            try:
-                reason, usage = yield from self._events(reply.stream)
-            except _BrokenOffError as error:
-                if retries <= 0:
-                    raise
-                retries -= 1
-                _LOG.info("%s: broken off (%s), asking again", self._model, type(error.__cause__ or error).__name__)
-                # A random share keeps many clients from coming back at once.
-                delay = min(_FIRST_DELAY * 2 ** (self._retries - retries - 1), _LONGEST_DELAY)
-                time.sleep(delay * random.uniform(0.75, 1))
-                continue
-            usage = Usage(usage.prompt_tokens, usage.completion_tokens, requests)
-            _LOG.info(
-                "%s: %s, requests: %d, tokens: %d + %d",
-                self._model,
-                reason,
-                requests,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-            )
-            yield Finished(reason, usage)
-            return
+        import openai
 
-    def _open(self, request: ChatRequest, retries: int) -> _Reply:
-        """Sends the request, again with other options where the endpoint refuses one of them by name.
+        stopped = stop or threading.Event()
+        options = self._options
+        requests = retries = 0
+        reason: FinishReason = "disconnected"
+        usage = Usage()
+        while not stopped.is_set():
+            requests += 1
+            try:
+                with Exchange(stop) as exchange:
+                    reply = self._send(request, options, exchange)
+                    self._options = options
+                    reason, usage = yield from self._events(reply, stopped)
+                break
+            except (openai.APIError, _BrokenOffError) as error:
+                if stopped.is_set():
+                    break
+                if accepted := _without_refused(options, error):
+                    _LOG.info("%s: asking again with the options %s", self._model, ", ".join(accepted))
+                    options = accepted
+                    continue
+                pause = pause_before_retry(error, self._timeout, retries)
+                if pause is None or retries >= self._retries:
+                    if isinstance(error, _BrokenOffError):
+                        raise
+                    failure = endpoint_error(error, self._endpoint, self._model, self._timeout, requests)
+                    raise failure from cause(error, self._endpoint)
+                name = type(error.__cause__ or error).__name__
+                _LOG.info("%s: no answer (%s), asking again in %.1f s", self._model, name, pause)
+            retries += 1
+            stopped.wait(pause)
+        _LOG.info(
+            "%s: %s, requests: %d, tokens: %d + %d",
+            self._model,
+            reason,
+            requests,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+        )
+        yield Finished(reason, Usage(usage.prompt_tokens, usage.completion_tokens, requests))
+
+    def _send(
+        self, request: ChatRequest, options: Mapping[str, Any], exchange: Exchange
+    ) -> openai.Stream[ChatCompletionChunk]:
+        """Sends the request once; returns when the reply has begun.
 
         Raises:
-            EndpointError: the endpoint refuses, fails, or cannot be reached.
+            openai.APIError: the endpoint refuses, fails, or cannot be reached.
         """
+        import httpx2
         import openai
 
         messages: list[Any] = [{"role": message.role, "content": message.content} for message in request.messages]
-        options = self._options
-        requests = 0
-        while True:
-            try:
-                reply = self._client.with_options(max_retries=retries).chat.completions.with_raw_response.create(
+        try:
+            with exchange.sending():
+                stream: openai.Stream[ChatCompletionChunk] = self._client.chat.completions.create(
                     model=self._model, messages=messages, stream=True, **options
                 )
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                requests += requests_sent(error)
-                retries -= requests_sent(error) - 1
-                accepted = _without_refused(options, error)
-                if accepted is None:
-                    failure = endpoint_error(error, self._endpoint, self._model, self._timeout)
-                    raise failure from cause(error, self._endpoint)
-                _LOG.info("%s: asking again with the options %s", self._model, ", ".join(accepted))
-                options = accepted
-            except openai.APIError as error:
-                failure = endpoint_error(error, self._endpoint, self._model, self._timeout)
-                raise failure from cause(error, self._endpoint)
-            else:
-                self._options = options
-                return _Reply(reply.parse(), requests + 1 + reply.retries_taken, retries - reply.retries_taken)
+        except httpx2.RequestError as error:
+            # The client does not translate what happens while it reads the words of a refusal.
+            raise openai.APIConnectionError(request=error.request) from error
+        return stream
 
     def _events(
-        self, stream: openai.Stream[ChatCompletionChunk]
+        self, stream: openai.Stream[ChatCompletionChunk], stopped: threading.Event
     ) -> Generator[ChatEvent, None, tuple[FinishReason, Usage]]:
-        """Yields the text of `stream`; returns why it ended and what it cost.
+        """Yields the text of `stream` until its end or `stopped`; returns why it ended and what it cost.
 
         Raises:
             EndpointError: what came is no stream, or it broke off before its first text.
@@ -187,6 +183,9 @@ class OpenAIChatModel:
                 )
             try:
                 for chunk in [_whole(stream)] if media == "application/json" else stream:
+                    # What came in the same packet as the last text is here without waiting for the connection.
+                    if stopped.is_set():
+                        break
                     # Chunks are built without validation: whatever a server leaves out is missing here.
                     if counted := getattr(chunk, "usage", None):
                         usage = _usage(counted)
@@ -199,6 +198,8 @@ class OpenAIChatModel:
             except (openai.APIError, ValueError) as error:
                 # ValueError: JSON or UTF-8 that cannot be read.
                 failure = error
+        if stopped.is_set():
+            return "disconnected", usage
         if reason is not None and not (reason == "disconnected" and not spoke):
             return reason, usage
         if spoke:
@@ -214,8 +215,12 @@ class OpenAIChatModel:
         return client
 
 
-def _without_refused(options: Mapping[str, Any], error: openai.APIStatusError) -> Mapping[str, Any] | None:
-    """`options` without the first one that `error` names; None where it names none that can be left out."""
+def _without_refused(options: Mapping[str, Any], error: Exception) -> Mapping[str, Any] | None:
+    """`options` without the first one that `error` refuses by name; None where it names none that can be left out."""
+    import openai
+
+    if not isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
+        return None
     complaint = f"{error.param or ''} {server_words(error)}"
     for name in ("stream_options", "max_tokens", "temperature"):
         if name in options and name in complaint:
@@ -227,9 +232,15 @@ def _without_refused(options: Mapping[str, Any], error: openai.APIStatusError) -
 
 def _whole(stream: openai.Stream[ChatCompletionChunk]) -> ChatCompletionChunk:
     """The answer of an endpoint that ignores `stream`, in the shape of a single chunk."""
+    import httpx2
+    import openai
     from openai.types.chat import ChatCompletionChunk
 
-    stream.response.read()
+    try:
+        stream.response.read()
+    except httpx2.RequestError as broken:
+        # As the client says it of a stream.
+        raise openai.APIConnectionError(request=broken.request) from broken
     body = stream.response.json()
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:

@@ -43,6 +43,7 @@ def ask(
     """
     from rag.api import open_rag
     from rag.commands.rendering import answer_fields, to_json
+    from rag.normalization import without_controls
     from rag.types import TextDelta
 
     settings = load_settings(store=store, collection=collection, model=model)
@@ -52,21 +53,25 @@ def ask(
             if not isinstance(event, TextDelta):
                 answer = event
             elif not (as_json or no_stream):
-                click.echo(event.text, nl=False)
+                click.echo(without_controls(event.text), nl=False)
     assert answer is not None, "a stream ends with its answer"
     if as_json:
         click.echo(to_json(answer_fields(answer)))
     else:
-        click.echo(answer.text if no_stream else "")
+        click.echo(without_controls(answer.text) if no_stream else "")
         _show_sources(answer)
     return 0 if answer.complete else 1
 
 
 def _show_sources(answer: Answer) -> None:
     from rag.commands.rendering import sources_text
+    from rag.language import name
     from rag.locales import load
 
     if answer.citations:
         click.echo(f"\n{sources_text(answer)}")
+    if answer.language_ok is False:
+        wanted, found = name(answer.language, "en"), name(answer.answered_in, "en")
+        click.echo(f"rag: the answer seems to be in {found}, not in {wanted}", err=True)
     if not answer.complete:
         click.echo(load(answer.language).incomplete, err=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rag.language import name
-from rag.normalization import printable
+from rag.normalization import printable, without_controls
 from rag.types import Answer, Citation, Passage
 
 _EXCERPT = 240  # characters of a passage in a list for people
@@ -99,5 +99,5 @@ def _place(source: str, page: int | None, language: str) -> str:
 
 
 def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(without_controls(text).split())
     return line if len(line) <= _EXCERPT else line[:_EXCERPT].rstrip() + " …"

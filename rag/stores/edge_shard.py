@@ -7,6 +7,7 @@ GIL for its whole run, and up to some 20,000 points brute force is as fast.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import qdrant_edge
 
 _UPSERT_BATCH = 256
+_LEAST_FREE_BYTES = 100_000_000  # on a disk with 20 MB free, opening or searching died; with 60 MB it did not
 _SCROLL_PAGE = 512
 _NOTHING: Conditions = {}
 
@@ -77,6 +79,7 @@ class EdgeShard:
         """
         import qdrant_edge as edge
 
+        _require_space(folder)
         with _engine_errors("open", folder):
             return cls(edge.EdgeShard.load(str(folder)), folder)
 
@@ -224,3 +227,13 @@ def _engine_errors(verb: str, folder: Path) -> Iterator[None]:
             f"cannot {verb} the index in {folder.parent} ({reason}): check the disk's space and permissions, "
             "or ingest again into another --collection"
         ) from error
+
+
+def _require_space(folder: Path) -> None:
+    """The engine maps files larger than what they hold; where the disk cannot back them the process dies (SIGBUS)."""
+    free = shutil.disk_usage(folder.parent).free
+    if free < _LEAST_FREE_BYTES:
+        raise StoreError(
+            f"the disk of {folder} has {free / 1e6:.0f} MB free and the index needs at least "
+            f"{_LEAST_FREE_BYTES / 1e6:.0f} MB: make room, or give another --store"
+        )

@@ -13,6 +13,7 @@ from ingest.pipeline import Ingestion, IngestReport, Progress
 from rag import build
 from rag.errors import IndexMissingError, InputError
 from rag.ports import Embedder, PassageStore
+from rag.types import IndexInfo
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -49,9 +50,9 @@ def ingest(
     if not all(str(path) for path in paths):
         raise InputError("an empty path is given, perhaps from a variable that is not set: name a file or folder")
     _require_storable(metadata or {})
-    embedder = build.embedder(settings)
     store = build.store(settings)
     try:
+        embedder = build.embedder(settings, build.checkpoint(settings, _index(store)))
         known = _known(store, embedder, dry_run)
         ingestion = Ingestion(
             store,
@@ -65,6 +66,13 @@ def ingest(
         return ingestion.run(list(discover([Path(path) for path in paths], exclude)))
     finally:
         store.close()
+
+
+def _index(store: PassageStore) -> IndexInfo | None:
+    try:
+        return store.info()
+    except IndexMissingError:
+        return None
 
 
 def _known(store: PassageStore, embedder: Embedder, dry_run: bool) -> dict[str, str]:

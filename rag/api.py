@@ -30,8 +30,7 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
     """
     settings = settings or Settings()
     store = build.store(settings)
-    store.info()  # where there is no index, no model needs to be fetched to say so
-    found = build.checkpoint(settings)
+    found = build.checkpoint(settings, store.info())
     embedder = build.embedder(settings, found)
     build.require_fit(store, embedder)
     return CrossLingualRAG(

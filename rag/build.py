@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rag.errors import IndexMismatchError
 from rag.fusion import PAPER_DENSE_WEIGHT, PAPER_SPARSE_WEIGHT, Ranking
 from rag.ports import ChatModel, Embedder, PassageReader, PassageStore
 from rag.types import IndexInfo
@@ -14,16 +15,26 @@ if TYPE_CHECKING:
     from rag.checkpoint import Checkpoint
 
 
-def checkpoint(settings: Settings) -> Checkpoint:
+def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint:
     """The embedding model's files, fetched if they are not on this machine yet.
 
+    Args:
+        index: what it is wanted for; for an index of a model of another name nothing is fetched.
+
     Raises:
+        IndexMismatchError: the index has another model, and this one would have to be fetched to say so.
         ModelUnavailableError: they cannot be had.
         CheckpointError: they are not a usable BGE-M3 checkpoint.
     """
-    from rag.checkpoint import inspect, locate
+    from rag.checkpoint import inspect, locate, must_be_fetched
 
-    return inspect(locate(settings.embedder.model, settings.embedder.revision), settings.embedder.model)
+    name, revision = settings.embedder.model, settings.embedder.revision
+    if index is not None and index.model != name and must_be_fetched(name, revision):
+        raise IndexMismatchError(
+            f"the index was made with {index.model!r}, and {name!r} is not on this machine: "
+            f"pass --model {index.model} (RAG_EMBEDDER__MODEL), or use another --collection"
+        )
+    return inspect(locate(name, revision), name)
 
 
 def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:

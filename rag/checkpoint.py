@@ -85,6 +85,15 @@ class Checkpoint:
         return self.folder / _SPARSE_HEAD
 
 
+def must_be_fetched(model: str, revision: str | None = None) -> bool:
+    """Whether `locate` would have to go to the hub."""
+    if model in BUNDLED or Path(model).exists() or not _HUB_ID.fullmatch(model):
+        return False
+    from rag.hub import is_cached
+
+    return not is_cached(model, revision)
+
+
 def locate(model: str, revision: str | None = None) -> Path:
     """Folder of a model; fetches it from the hub when `model` is a hub id that is not in the local cache.
 

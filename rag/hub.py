@@ -60,6 +60,11 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         raise ModelUnavailableError(f"{_reason(model, revision, error)}; {WAY_OUT}") from error
 
 
+def is_cached(model: str, revision: str | None) -> bool:
+    """Whether `fetch` would need no network."""
+    return _cached(model, revision or DEFAULT_REVISIONS.get(model, "main"), None) is not None
+
+
 def _cached(model: str, revision: str, cache: Path | None) -> Path | None:
     """The snapshot in the cache if it is whole; a file appears in a snapshot only after it has been fetched fully."""
     from huggingface_hub import try_to_load_from_cache

@@ -401,6 +401,13 @@ def test_a_model_that_is_broken_ends_the_run_at_once(shell: Shell, in_folder: Pa
     assert "tokenizer.json" in done.err
 
 
+@pytest.mark.parametrize("words", [("rag", "search", QUESTION), ("ingest", "docs"), ("ingest", "docs", "--dry-run")])
+def test_for_an_index_of_another_model_none_is_fetched(library: Shell, words: tuple[str, ...]) -> None:
+    done = library(*words, "--model", "BAAI/bge-m3")
+    assert done.code == 3
+    assert "--model pocket-m3" in done.err
+
+
 def test_a_missing_index_is_said_before_a_model_is_fetched(shell: Shell) -> None:
     done = shell("rag", "search", "x", "--model", "BAAI/bge-m3")
     assert done.code == 3

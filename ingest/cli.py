@@ -7,7 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
+from ingest.remove import remove
+from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, pairs, run, shared_options
 
 if TYPE_CHECKING:
@@ -15,8 +18,43 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestReport, Progress
 
+_MAIN = "PATH…"
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _SameName(click.Context):
+    """`ingest PATH…` is called by the group's name alone."""
+
+    @property
+    def command_path(self) -> str:
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class _Main(click.Command):
+    """What `ingest` does with paths; its help is the help of the whole."""
+
+    context_class = _SameName
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        if ctx.parent and isinstance(ctx.parent.command, click.Group):
+            ctx.parent.command.format_commands(ctx.parent, formatter)
+
+
+class _Ingest(click.Group):
+    """Takes the first word for a subcommand only where it is exactly one's name, else everything for `_Main`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] in self.list_commands(ctx) and args[0] != _MAIN
+        to_be_completed = ctx.resilient_parsing and not args
+        return super().parse_args(ctx, args if named or to_be_completed else [_MAIN, *args])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return self.commands[_MAIN].shell_complete(ctx, incomplete)
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
+
+
+@click.command(_MAIN, cls=_Main, hidden=True)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path())
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata for every document; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
@@ -24,7 +62,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @shared_options
-def command(
+def _documents(
     paths: tuple[str, ...],
     meta: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -37,11 +75,13 @@ def command(
 ) -> int:
     """Bring the documents at PATH… (files or folders: txt md html pdf docx) into the index.
 
-    What has not changed since the last time is left as it is. Folders may hold a .ragignore (as .gitignore).
+    What has not changed since the last time is left as it is. Folders may hold a .ragignore (as .gitignore). A folder
+    that is called like one of the commands below is ./list.
 
     \b
     ingest handbuch.pdf docs/ notes.md
     ingest policies --meta department=hr --exclude 'drafts/'
+    ingest remove 'policies/2019/*'
     """
     from ingest.api import ingest
 
@@ -55,6 +95,11 @@ def command(
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
     click.echo(_fields(report) if as_json else _summary(report, dry_run), err=not as_json)
     return 1 if report.failed else 0
+
+
+command = _Ingest(
+    "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 def _fields(report: IngestReport) -> str:

@@ -10,8 +10,14 @@ from rag.commands.shared import run
 
 _COMMANDS = {
     "ask": "Answer a question in its own language from documents in any.",
+    "config": "Show every setting in effect and where it comes from.",
+    "doctor": "Check the installation, model, index and language model; say what mends them.",
+    "list": "List the documents that the index holds.",
     "search": "Find the passages that answer a question.",
+    "show": "Show a document as the index holds it, or a passage with its neighbours.",
 }
+_MODULES = {"list": "list_documents"}
+"""Module and function of a command, where its name is taken by Python itself."""
 
 
 class _LateGroup(click.Group):
@@ -23,7 +29,8 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"rag.commands.{cmd_name}"), cmd_name)
+        module = _MODULES.get(cmd_name, cmd_name)
+        command = getattr(import_module(f"rag.commands.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

@@ -29,4 +29,6 @@ def printable(name: str) -> str:
 
     For names of files and the like, which anybody may have given.
     """
-    return "".join(c if c.isprintable() or c == "\u3000" else c.encode("unicode_escape").decode() for c in name)
+    return "".join(
+        c if c.isprintable() or c in "\u3000\u200c\u200d" else c.encode("unicode_escape").decode() for c in name
+    )

@@ -1,0 +1,186 @@
+"""`rag list`, also `ingest list`: the documents that the index holds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rag.commands.shared import filter_options, load_settings, shared_options, where_from
+
+if TYPE_CHECKING:
+    from rag.types import StoredDocument, Where
+
+_HEAD = ("ingested", "chunks", "language", "source", "title")
+_GAP = "  "
+_NARROWEST_TITLE = 8  # columns; where less is left, a title says nothing and gives way to the source
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
+
+_ORDERS: dict[str, Callable[[StoredDocument], Any]] = {
+    "source": lambda document: document.source,
+    "language": lambda document: document.language,
+    "date": lambda document: -document.ingested_at,
+    "chunks": lambda document: -document.chunk_count,
+}
+
+
+@click.command("list", short_help="List the documents that the index holds.")
+@filter_options
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(list(_ORDERS)),
+    default="source",
+    show_default=True,
+    help="Order; the newest and the longest come first.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@shared_options
+def list_documents(
+    languages: tuple[str, ...],
+    source: tuple[str, ...],
+    where: tuple[str, ...],
+    order: str,
+    as_json: bool,
+    store: str | None,
+    collection: str | None,
+    model: str | None,
+) -> None:
+    """List the documents that the index holds: when they were ingested, passages, language, source and title.
+
+    --in goes by the language of the whole document. --source takes an exact path or URI, else a glob. No model is
+    loaded.
+
+    \b
+    rag list
+    rag list --in ja --sort date
+    rag list --source 'policies/*' --where department=hr --json | jq -r .uri
+    """
+    from rag import build
+    from rag.commands.rendering import to_json
+    from rag.commands.stored_documents import document_fields
+
+    settings = load_settings(store=store, collection=collection, model=model)
+    wanted = where_from(languages, source, where)
+    with closing(build.store(settings)) as index:
+        documents = list(index.documents())
+    found = sorted(_filtered(documents, wanted), key=lambda document: (_ORDERS[order](document), document.source))
+    if as_json:
+        for document in found:
+            click.echo(to_json(document_fields(document)))
+    else:
+        if found:
+            terminal = sys.stdout.isatty()
+            click.echo(_table(found, shutil.get_terminal_size().columns if terminal else None))
+        click.echo(_totals(found, documents, source), err=True)
+
+
+def _filtered(documents: Sequence[StoredDocument], wanted: Where) -> list[StoredDocument]:
+    from rag.commands.stored_documents import KnownSources
+    from rag.language import primary
+
+    if wanted.sources:
+        known = KnownSources(documents)
+        uris = {document.uri for word in wanted.sources for document in known.any(word)}
+        documents = [document for document in documents if document.uri in uris]
+    return [
+        document
+        for document in documents
+        if (not wanted.languages or primary(document.language) in wanted.languages)
+        and all(document.metadata.get(key) == value for key, value in wanted.metadata.items())
+    ]
+
+
+def _table(documents: Sequence[StoredDocument], width: int | None) -> str:
+    """Lines aligned by the columns that their characters take.
+
+    Dates and numbers come first: a terminal that orders right-to-left text takes the direction of the whole line from
+    its first letter.
+
+    Args:
+        documents: at least one.
+        width: of the terminal, to which titles are cut, and which may order right-to-left text; None for a pipe,
+            where nothing is cut or added.
+    """
+    from rich.cells import cell_len
+
+    from rag.commands.stored_documents import local_time
+    from rag.normalization import printable, visible
+
+    rows = [
+        _HEAD,
+        *(
+            (
+                local_time(document),
+                str(document.chunk_count),
+                document.language,
+                printable(document.source),
+                visible(" ".join(document.title.split())),
+            )
+            for document in documents
+        ),
+    ]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    left = None if width is None else width - sum(widths[:-1]) - len(_GAP) * (len(_HEAD) - 1)
+    lines = []
+    for row in rows:
+        *cells, title = (_padded(cell, widths[at], to_the_right=at == 1) for at, cell in enumerate(row))
+        title = "" if left is not None and left < _NARROWEST_TITLE else _cut(title.rstrip(), left)
+        if width is not None:
+            cells[-1], title = _isolated(cells[-1]), _isolated(title)
+        lines.append(_GAP.join([*cells, title]).rstrip())
+    return "\n".join(lines)
+
+
+def _padded(cell: str, width: int, *, to_the_right: bool) -> str:
+    from rich.cells import cell_len
+
+    spaces = " " * (width - cell_len(cell))
+    return spaces + cell if to_the_right else cell + spaces
+
+
+def _cut(text: str, width: int | None) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    if width is None or cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def _isolated(cell: str) -> str:
+    """`cell` marked as a run of its own (Unicode bidirectional algorithm, FSI and PDI), where it needs that."""
+    if not _RIGHT_TO_LEFT.search(cell):
+        return cell
+    text = cell.rstrip()
+    return f"{_ISOLATE}{text}{_END_OF_ISOLATE}{cell[len(text) :]}"
+
+
+def _totals(found: Sequence[StoredDocument], held: Sequence[StoredDocument], sources: Sequence[str]) -> str:
+    from rag.commands.stored_documents import counted
+
+    if not held:
+        return "The index holds no document: bring some in with `ingest PATH…`"
+    if not found:
+        return f"No document found among {len(held)}.{_nearest(held, sources)}"
+    languages = Counter(document.language for document in found)
+    parts = [
+        counted(len(found), "document") + ("" if len(found) == len(held) else f" of {len(held)}"),
+        counted(sum(document.chunk_count for document in found), "chunk"),
+        ", ".join(f"{count} {tag}" for tag, count in sorted(languages.items(), key=lambda each: (-each[1], each[0]))),
+    ]
+    return "; ".join(parts)
+
+
+def _nearest(held: Sequence[StoredDocument], sources: Sequence[str]) -> str:
+    from rag.commands.stored_documents import KnownSources
+
+    known = KnownSources(held)
+    near = dict.fromkeys(name for word in sources if not known.any(word) for name in known.nearest(word))
+    return f" Nearest: {', '.join(repr(name) for name in near)}" if near else ""

@@ -87,7 +87,7 @@ class Checkpoint:
 
 def must_be_fetched(model: str, revision: str | None = None) -> bool:
     """Whether `locate` would have to go to the hub."""
-    if model in BUNDLED or Path(model).exists() or not _HUB_ID.fullmatch(model):
+    if model in BUNDLED or not _HUB_ID.fullmatch(model) or Path(model).is_dir():
         return False
     from rag.hub import is_cached
 

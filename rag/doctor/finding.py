@@ -1,0 +1,134 @@
+"""What a check says, and what it may look at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from rag.errors import RagError
+
+if TYPE_CHECKING:
+    from rag_config.settings import Settings
+
+    from rag.checkpoint import Checkpoint
+    from rag.doctor.endpoint import Probe
+
+Status = Literal["pass", "warn", "fail"]
+"""`fail`: something is broken and a command would stop on it; `warn`: it works, with less than one would want."""
+
+_ADVICE = re.compile(r"(?:: |; )(?!.*(?:: |; ))")
+"""The last colon or semicolon of a message: what stands behind it is what to do, as rag.errors has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check has found; `remedy` is what mends it, a command where there is one."""
+
+    status: Status
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict with the name of its check, one line each, without any secret of the settings."""
+
+    check: str
+    status: Status
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is too little or too slow.
+
+    Attributes:
+        least_disk: bytes free below which the next ingest is likely to fail: the engine allots its log, 32 MiB a
+            segment, before it writes.
+        ample_disk: bytes free below which a larger library would not fit.
+        working_memory: bytes that Python, torch and the activations of one batch take, whatever the model.
+        ample_memory: bytes that should be left for everything else.
+        connect_seconds: for the endpoint's list of models.
+        answer_seconds: for the first words of an answer; a local server may have to load its model first.
+    """
+
+    least_disk: int = 200_000_000
+    ample_disk: int = 2_000_000_000
+    working_memory: int = 500_000_000
+    ample_memory: int = 1_000_000_000
+    connect_seconds: float = 10.0
+    answer_seconds: float = 30.0
+
+
+class Setup:
+    """The settings under examination, and what several checks need of them; each thing is looked up once.
+
+    Attributes:
+        offline: whether the endpoint must not be asked.
+    """
+
+    def __init__(self, settings: Settings, *, offline: bool, limits: Limits) -> None:
+        self.settings = settings
+        self.offline = offline
+        self.limits = limits
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The embedding model's files, which are never fetched.
+
+        Raises:
+            ModelUnavailableError, CheckpointError: they are not on this machine, or not usable.
+        """
+        from rag.checkpoint import inspect
+        from rag.doctor.model import on_this_machine
+
+        embedder = self.settings.embedder
+        return inspect(on_this_machine(embedder.model, embedder.revision), embedder.model)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """What the endpoint said when it was asked for its models."""
+        from rag.doctor.endpoint import ask_for_models
+
+        return ask_for_models(self)
+
+    @property
+    def server_url(self) -> str | None:
+        """The store's server; None where the index is in a folder."""
+        url = getattr(self.settings.store, "url", None)
+        return str(url) if url else None
+
+
+def passed(detail: str) -> Verdict:
+    """All is well."""
+    return Verdict("pass", detail)
+
+
+def warned(detail: str, remedy: str) -> Verdict:
+    """It works, but."""
+    return Verdict("warn", detail, remedy)
+
+
+def failed(detail: str, remedy: str) -> Verdict:
+    """It is broken."""
+    return Verdict("fail", detail, remedy)
+
+
+def failed_by(error: RagError) -> Verdict:
+    """It is broken, as the error says; its message ends with what to do."""
+    message = " ".join(str(error).split())
+    advice = _ADVICE.search(message)
+    if advice is None:
+        return failed(message, "run the command with --debug to see more")
+    return failed(message[: advice.start()], message[advice.end() :])
+
+
+def readable_size(size: float) -> str:
+    """Bytes in decimal units."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size:.0f} bytes"

@@ -1,0 +1,91 @@
+"""Is the embedding model on this machine, and whole?"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed, readable_size
+from rag.errors import CheckpointError, ModelUnavailableError
+
+_TRUE = frozenset({"1", "on", "yes", "true"})  # as the hub's client reads its switches
+
+
+class _NotFetchedError(ModelUnavailableError):
+    """A hub id that is not whole in the local cache."""
+
+
+def on_this_machine(model: str, revision: str | None) -> Path:
+    """The folder of a model, as `rag.checkpoint.locate` finds it, but nothing is ever fetched.
+
+    Raises:
+        ModelUnavailableError: it is not here.
+    """
+    from rag.checkpoint import locate, must_be_fetched
+
+    if must_be_fetched(model, revision):
+        raise _NotFetchedError(f"{model!r} is no folder, and not whole in the hub's cache {_cache()}: fetch it")
+    return locate(model, revision)
+
+
+def files(setup: Setup) -> Verdict:
+    """Is the model here, are its files whole as far as they can be told without loading it, and which one is it?"""
+    name = setup.settings.embedder.model
+    try:
+        found = setup.checkpoint
+    except _NotFetchedError as error:
+        return failed(failed_by(error).detail, _how_to_fetch(name, setup.settings.embedder.revision))
+    except (ModelUnavailableError, CheckpointError) as error:
+        return failed_by(error)
+    from rag.checkpoint import BUNDLED
+
+    where = "bundled" if name in BUNDLED else str(found.folder)
+    return passed(
+        f"{name} ({where}), {readable_size(found.weights.stat().st_size)}, both heads, dimension {found.hidden_size}, "
+        f"window {found.window} tokens, fingerprint {found.fingerprint[:12]}"
+    )
+
+
+def weights(setup: Setup) -> Verdict | None:
+    """Can the weights and the heads be opened? Reads tables of contents and small tensors, not gigabytes."""
+    try:
+        found = setup.checkpoint
+    except (ModelUnavailableError, CheckpointError):
+        return None
+    from rag.embedders.weights import open_head, open_weights
+
+    open_weights(found.weights)("embeddings.LayerNorm.weight", (found.hidden_size,))
+    open_head(found.sparse_head)("weight", (1, found.hidden_size))
+    open_head(found.folder / "colbert_linear.pt")
+    return passed(f"{found.weights.name}, {found.sparse_head.name} and colbert_linear.pt open")
+
+
+def tokenizer(setup: Setup) -> Verdict | None:
+    """Does the tokenizer load, and is it the model's?"""
+    try:
+        found = setup.checkpoint
+    except (ModelUnavailableError, CheckpointError):
+        return None
+    from rag import build
+
+    build.embedder(setup.settings, found).count_tokens(["tokenizer"])
+    return passed(f"{found.tokenizer.name} loads; vocabulary of {found.vocabulary_size}")
+
+
+def _cache() -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return str(HF_HUB_CACHE)
+
+
+def _how_to_fetch(model: str, revision: str | None) -> str:
+    from rag.hub import DEFAULT_REVISIONS, REQUIRED
+
+    revision = revision or DEFAULT_REVISIONS.get(model)
+    # Either kind of weights will do, so `hf` gets both names as patterns; the first `ingest` takes only one.
+    patterns = [word for name in (*REQUIRED, "model.safetensors", "pytorch_model.bin") for word in ("--include", name)]
+    pinned = ["--revision", revision] if revision else []
+    fetch = shlex.join(["hf", "download", model, *pinned, *patterns])
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+    return f"{'unset HF_HUB_OFFLINE, then ' if offline else ''}{fetch}; or take the bundled model: --model pocket-m3"

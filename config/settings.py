@@ -34,12 +34,22 @@ class StoreSettings(_Group):
     """Folder of the embedded index; one folder a collection lies in it."""
     collection: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """Name of the collection."""
+    url: str | None = None
+    """Address of a Qdrant server, such as http://localhost:6333; when set, the index is there and not at `path`."""
+    api_key: SecretStr | None = None
+    """Key of the server."""
+    timeout: float = Field(default=30, gt=0)
+    """Seconds a request to the server may take, and writes are retried."""
+    quantization: bool = False
+    """Whether a collection made on the server keeps int8 copies of its dense vectors in memory."""
+    on_disk: bool = True
+    """Whether a collection made on the server keeps its original vectors on disk."""
 
     @field_validator("path", mode="before")
     @classmethod
     def _is_a_path(cls, value: object) -> object:
         if "://" in str(value):
-            raise ValueError("is a URL; this version keeps its index in a folder: give a path")
+            raise ValueError("is a URL: give a server's as RAG_STORE__URL or --store")
         if not str(value).strip():
             raise ValueError("is empty, perhaps from a variable that is not set: give a path")
         try:

@@ -58,7 +58,23 @@ def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
 
 
 def store(settings: Settings) -> PassageStore:
-    """The store of the collection; nothing is opened or created yet."""
+    """The store of the collection, a folder or on a server; nothing is opened or created yet.
+
+    Raises:
+        InputError: the server's address or key cannot be used.
+    """
+    if settings.store.url:
+        from rag.stores.server import ServerStore
+
+        key = settings.store.api_key
+        return ServerStore(
+            settings.store.url,
+            settings.store.collection,
+            api_key=key.get_secret_value() if key else None,
+            timeout=settings.store.timeout,
+            quantization=settings.store.quantization,
+            on_disk=settings.store.on_disk,
+        )
     from rag.stores.edge import EdgeStore
 
     return EdgeStore(settings.store.path / settings.store.collection)

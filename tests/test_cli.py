@@ -413,3 +413,18 @@ def test_a_missing_index_is_said_before_a_model_is_fetched(shell: Shell) -> None
     assert done.code == 3
     assert "ingest" in done.err
     assert "hub" not in done.err
+
+
+def test_an_index_on_a_server_is_used_as_one_in_a_folder(shell: Shell) -> None:
+    from tests.qdrant_server import qdrant_server
+
+    with qdrant_server() as server:
+        store = ("--store", server.url)
+        assert shell("ingest", "docs", "--json", *store).json["documents"]["added"] == 2
+        assert shell("ingest", "docs", "--json", *store).json["documents"]["unchanged"] == 2
+        lines = shell("rag", "search", QUESTION, "--json", *store).out.splitlines()
+        assert json.loads(lines[0])["source"] == "docs/wartung.md"
+        assert not Path("store").exists()
+    down = shell("rag", "search", QUESTION, *store)
+    assert down.code == 5
+    assert server.url in down.err

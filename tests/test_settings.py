@@ -85,6 +85,9 @@ def test_a_broken_or_unknown_toml_setting_is_named(in_folder: Path) -> None:
     (in_folder / "rag.toml").write_text("[store]\ncolour = 1\n")
     with pytest.raises(InputError, match=r"store\.colour"):
         load_settings()
+    (in_folder / "rag.toml").write_text("[embeder]\nmodel = 'x'\n")
+    with pytest.raises(InputError, match="nearest is 'embedder"):
+        load_settings()
 
 
 def test_a_service_with_a_config_module_of_its_own_keeps_it(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def shared_options(command: Command) -> Command:
         click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks and details."),
         click.option("--model", metavar="M", help="Embedding model: hub id, folder, or pocket-m3 (bundled)."),
         click.option("--collection", metavar="C", help="Name of the collection."),
-        click.option("--store", metavar="PATH|URL", help="Where the index is."),
+        click.option("--store", metavar="PATH|URL", help="Folder of the index, or address of a Qdrant server."),
     ):
         command = option(command)
     return command
@@ -62,21 +62,26 @@ def load_settings(
     from pydantic_settings import SettingsError
     from rag_config.settings import Settings
 
-    flags = {
-        "store": {"path": store, "collection": collection},
-        "embedder": {"model": model},
-        "retrieval": {"mode": mode},
-    }
-    given = {
-        group: values
-        for group, pairs in flags.items()
-        if (values := {name: value for name, value in pairs.items() if value is not None})
-    }
+    given: dict[str, dict[str, str | None]] = {"store": {}, "embedder": {}, "retrieval": {}}
+    for group, name, value in (
+        ("store", "collection", collection),
+        ("embedder", "model", model),
+        ("retrieval", "mode", mode),
+    ):
+        if value is not None:
+            given[group][name] = value
+    if store is not None:
+        # A folder given here must not lose to a server's address in the environment.
+        given["store"] |= {"url": store} if "://" in store else {"path": store, "url": None}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic turns the tables into their groups
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"there is no setting {'.'.join(place)!r} (rag.toml or RAG_…); {_nearest(place)}"
+            ) from error
         raise InputError(
             f"setting {'.'.join(place)} (RAG_{'__'.join(place).upper()}): {first['msg'].removeprefix('Value error, ')}"
         ) from error
@@ -88,6 +93,19 @@ def load_settings(
         ) from error
     except SettingsError as error:
         raise InputError(f"a setting cannot be read: {error}") from error
+
+
+def _nearest(place: list[str]) -> str:
+    from difflib import get_close_matches
+
+    from rag_config.settings import Settings
+
+    known: list[str] = []
+    for name, field in Settings.model_fields.items():
+        group = getattr(field.annotation, "model_fields", None)
+        known += [f"{name}.{key}" for key in group] if group else [name]
+    near = get_close_matches(".".join(place), known, n=1, cutoff=0.5)
+    return f"the nearest is {near[0]!r}" if near else "`rag config` lists all"
 
 
 def where_from(languages: tuple[str, ...], source: tuple[str, ...], where: tuple[str, ...]) -> Where:

@@ -1,0 +1,271 @@
+"""The store on a Qdrant server: one collection, shared by as many readers and writers as like.
+
+A document's points are written with state `staged`; its commit makes them live and deletes the versions that were live
+when it began. Between the two steps, and after a kill between them, both versions are live: readers take the one that
+was ingested last. No writer deletes what another one commits meanwhile, so of two commits at once none is lost.
+
+Staged points of a writer that died are removed by the next writer that begins, once they are older than
+`LEASE_SECONDS`: until then a living one may still want to commit them. Writers' clocks must agree to well within that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import IndexMissingError, RagError, StoreError
+from rag.stores.schema import (
+    DOCUMENT_FIELDS,
+    LIVE,
+    STAGED,
+    Conditions,
+    chunk_of,
+    conditions_of,
+    document_of,
+    newest_versions,
+    one_version_a_document,
+    require_match,
+    require_query,
+    require_storable,
+)
+from rag.stores.server_collection import ServerCollection
+from rag.stores.server_connection import ServerConnection
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+_log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 3600.0
+"""How long points may stay staged; an embedded document is staged and committed within seconds."""
+_HASHES_AT_ONCE = 256
+_TICK = 1e-3  # seconds: more than a float loses on its way through JSON
+
+
+class ServerStore:
+    """A `rag.ports.PassageStore` on a server. Safe to call from several threads; connects on first use.
+
+    Calls raise IndexMissingError where there is no such collection, IndexMismatchError where it is another
+    application's, and StoreError when the server cannot be reached, refuses, or goes away. Writes are tried again for
+    `timeout` seconds while the server cannot be reached or is overloaded, reads for two.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        collection: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        quantization: bool = False,
+        on_disk: bool = True,
+        prefer_grpc: bool = True,
+        parallel: int = 2,
+        client: QdrantClient | None = None,
+    ) -> None:
+        """Takes note of where the server is; nothing is sent yet.
+
+        Args:
+            url: `http[s]://host[:port][/prefix]` of Qdrant's HTTP port, 6333 where none is given.
+            timeout: seconds for one request, and for the repetitions of one write.
+            quantization: whether `prepare` makes a collection whose search reads int8 copies kept in memory.
+            on_disk: whether `prepare` makes a collection that maps its vectors from disk instead of holding them.
+            prefer_grpc: whether to use the port above the HTTP port where it speaks gRPC.
+            parallel: streams over which points are written.
+            client: instead of a connection of its own; not closed by this store.
+
+        Raises:
+            InputError: the URL or the key cannot be used.
+        """
+        self._connection = ServerConnection(
+            url,
+            collection,
+            api_key=api_key,
+            timeout=timeout,
+            prefer_grpc=prefer_grpc,
+            streams=parallel,
+            client=client,
+        )
+        self._collection = ServerCollection(
+            self._connection, collection, quantization=quantization, on_disk=on_disk, parallel=parallel
+        )
+        self._known: IndexInfo | None = None  # what `info` said last: an index does not change its dimension
+        self._writing = threading.Lock()
+        self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
+        self._swept = False  # whether staged points of dead writers are gone
+
+    def info(self) -> IndexInfo:
+        """What the index was made with, asked anew each time."""
+        self._known = None
+        self._known = self._collection.info()
+        return self._known
+
+    def prepare(self, info: IndexInfo) -> None:
+        """Creates the collection with its payload indexes, or checks that the one there fits.
+
+        Raises:
+            IndexMismatchError: it was made with another model or schema, or is another application's.
+        """
+        try:
+            found = self.info()
+        except IndexMissingError:
+            self._collection.create(info)
+            _log.info("created a collection of dimension %d", info.dimension)
+            found = self.info()
+        require_match(found, info)
+        self._collection.make_indexes()  # also those that a creator who was killed did not get to
+
+    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+        """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
+
+        Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone. In a collection that
+        has grown beyond Qdrant's threshold for its search graph (10 MB of vectors), which are the best by dense score
+        is approximate; the scores are not. Which of several passages with equal scores come last into the union is the
+        server's choice.
+
+        Raises:
+            ValueError: `where.sources` has not been expanded to `where.uris`.
+            StoreError: the query does not fit the index.
+        """
+        conditions = conditions_of(where)
+        if conditions is None:
+            return []
+        require_query(query, self._dimension())
+        union, sparse_scores = self._collection.nearest(query, depth, conditions)
+        candidates = [
+            Candidate(chunk_of(point.id, point.payload), point.score, sparse_scores.get(point.id, 0.0))
+            for point in union
+        ]
+        return one_version_a_document(sorted(candidates, key=lambda candidate: candidate.chunk.id))
+
+    def document(self, uri: str) -> StoredDocument | None:
+        """The live document at `uri`."""
+        return next(iter(self._documents({"uri": [uri]})), None)
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """All live documents as they are now, by uri."""
+        return iter(self._documents({}))
+
+    def chunks(self, uri: str) -> Iterator[Chunk]:
+        """The chunks of a live document as it is now, by ordinal."""
+        self._dimension()
+        found = [chunk_of(each.id, each.payload) for each in self._collection.scroll({"uri": [uri], "state": [LIVE]})]
+        version = newest_versions(found).get(uri)
+        return iter(sorted((chunk for chunk in found if chunk.version == version), key=lambda chunk: chunk.ordinal))
+
+    def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
+        """Writes points that no search sees yet.
+
+        A document's chunks may come in several calls. Chunks of a version that is live already are not written again:
+        the server leaves points alone that are no longer staged.
+
+        Raises:
+            StoreError: a chunk or an embedding cannot be stored (then nothing was written), or the server fails.
+        """
+        require_storable(chunks, embeddings, self._dimension())
+        if not chunks:
+            return
+        with self._writing:
+            self._sweep()
+            # Noted before they are written, so that whatever interrupts the writing, closing removes them.
+            self._pending.update({(chunk.uri, chunk.version): chunk.chunk_count for chunk in chunks})
+            self._collection.make_indexes(sorted({key for chunk in chunks for key in chunk.metadata}))
+            self._collection.stage(chunks, embeddings, STAGED, time.time())
+
+    def commit(self, uri: str, version: str) -> None:
+        """Makes the staged version of a document live and removes those that were live; done when this returns.
+
+        Raises:
+            StoreError: not all chunks of the version were staged by this store, or the server fails.
+        """
+        with self._writing:
+            expected = self._pending.get((uri, version))
+            if expected is None:
+                raise StoreError(
+                    f"nothing is staged of {uri!r} in version {version}: stage its chunks before the commit"
+                )
+            staged = self._collection.count(_version(uri, version))
+            if staged != expected:
+                raise StoreError(
+                    f"{staged} of {expected} chunks of {uri!r} in version {version} are staged: "
+                    "stage all of them before the commit"
+                )
+            ingested_at: dict[str, float] = {}
+            first_chunk: Conditions = {"uri": [uri], "ordinal": [0]}
+            for point in self._collection.scroll(first_chunk, fields=("version", "state", "ingested_at")):
+                if point.payload["state"] == LIVE or point.payload["version"] == version:
+                    ingested_at[point.payload["version"]] = float(point.payload["ingested_at"])
+            own = ingested_at.pop(version, None)
+            if own is None:
+                raise StoreError(f"{uri!r} was removed by another writer during its commit: ingest it again")
+            fields: dict[str, Any] = {"state": LIVE}
+            if own < max(ingested_at.values(), default=own):
+                # A writer whose clock is behind: readers would go on taking the version that is now out of date.
+                fields["ingested_at"] = max(ingested_at.values()) + _TICK
+            self._collection.set_payload(fields, _version(uri, version))
+            if ingested_at:
+                self._collection.delete({"uri": [uri], "version": sorted(ingested_at), "state": [LIVE]})
+            self._forget(uri)
+
+    def remove(self, uri: str) -> None:
+        """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
+        self._dimension()
+        with self._writing:
+            self._collection.delete({"uri": [uri]})
+            self._forget(uri)
+
+    def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
+        self._dimension()
+        found: dict[str, Embedding] = {}
+        hashes = list(dict.fromkeys(text_hashes))
+        for start in range(0, len(hashes), _HASHES_AT_ONCE):
+            where: Conditions = {"text_hash": hashes[start : start + _HASHES_AT_ONCE], "state": [LIVE]}
+            for point in self._collection.scroll(where, fields=("text_hash",), with_embedding=True):
+                if point.embedding is not None:
+                    found.setdefault(point.payload["text_hash"], point.embedding)
+        return found
+
+    def close(self) -> None:
+        """Removes what was staged and not committed, and lets go of the server. A later call connects again."""
+        with self._writing:
+            pending, self._pending = list(self._pending), {}
+            try:
+                for uri, version in pending:
+                    self._collection.delete({**_version(uri, version), "state": [STAGED]}, retry=False)
+            except RagError as error:
+                # Nobody sees staged points, and the next writer removes them: no reason to fail at the very end.
+                _log.warning("points that were staged and not committed stay on the server for an hour: %s", error)
+            finally:
+                self._swept = False
+                self._known = None
+                self._connection.close()
+
+    def _dimension(self) -> int:
+        """Of the dense vectors; also makes sure that the collection is there and ours."""
+        return (self._known or self.info()).dimension
+
+    def _documents(self, where: Conditions) -> list[StoredDocument]:
+        self._dimension()
+        first_chunks: Conditions = {**where, "ordinal": [0], "state": [LIVE]}
+        found = [document_of(each.id, each.payload) for each in self._collection.scroll(first_chunks, DOCUMENT_FIELDS)]
+        newest = newest_versions(found)
+        return sorted((each for each in found if newest[each.uri] == each.version), key=lambda each: each.uri)
+
+    def _sweep(self) -> None:
+        """Removes staged points of writers that died; a living one commits its own long before the lease is over."""
+        if not self._swept:
+            self._collection.delete({"state": [STAGED]}, staged_before=time.time() - LEASE_SECONDS)
+            self._swept = True
+
+    def _forget(self, uri: str) -> None:
+        for key in [key for key in self._pending if key[0] == uri]:
+            del self._pending[key]
+
+
+def _version(uri: str, version: str) -> Conditions:
+    return {"uri": [uri], "version": [version]}

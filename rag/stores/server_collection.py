@@ -1,0 +1,315 @@
+"""A collection on a Qdrant server in this project's words: the only file that knows the client's requests.
+
+What the engine is relied on for, beside its documentation: `exact` on a search takes neither the graph nor the
+quantized vectors, so its scores are those of the originals (HNSWIndex::search in Qdrant's own source); one operation by
+filter is one entry of the write-ahead log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rag.errors import IndexMismatchError, RagError
+from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
+from rag.stores.server_connection import ServerConnection
+from rag.types import Chunk, Embedding, IndexInfo, SparseVector
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+_APPLICATION = "cross-lingual-rag"
+_STAGED_AT = "staged_at"
+"""Payload field of this store alone: seconds since the epoch at which a point was staged, by its writer's clock."""
+
+_UPSERT_BATCH = 128
+_SCROLL_PAGE = 512
+_EMBEDDINGS_PAGE = 128  # at 1024 dimensions some 3 MB of JSON
+_OVERSAMPLING = 2.0
+"""Candidates taken by int8 scores for each one kept after their originals were looked at."""
+_QUANTILE = 0.99
+"""Share of components that int8 spans: outliers would coarsen all others (Qdrant's guide to scalar quantization)."""
+_METADATA_INDEXES = 32
+"""Metadata keys that get an index of their own; those met later are filtered without one."""
+_NOTHING: Conditions = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as a search or a listing returns it; `embedding` is there when it was asked for."""
+
+    id: str
+    payload: Mapping[str, Any]
+    score: float = 0.0
+    embedding: Embedding | None = None
+
+
+class ServerCollection:
+    """One collection, by name. All methods raise StoreError, and IndexMissingError where it is not there."""
+
+    def __init__(
+        self, connection: ServerConnection, name: str, *, quantization: bool, on_disk: bool, parallel: int
+    ) -> None:
+        self._connection = connection
+        self.name = name
+        self._quantization = quantization
+        self._on_disk = on_disk
+        self._parallel = parallel
+        self._indexed: set[str] = set()
+
+    def info(self) -> IndexInfo:
+        """What the collection was made with, out of its metadata.
+
+        Raises:
+            IndexMissingError: it is not there.
+            IndexMismatchError: it is another application's.
+        """
+        url = self._connection.address.url
+        found = self._connection.read("read", lambda client: client.get_collection(self.name))
+        self._indexed.update(found.payload_schema)
+        metadata = found.config.metadata or {}
+        try:
+            if metadata["application"] != _APPLICATION:
+                raise KeyError("application")
+            return IndexInfo(
+                schema_version=int(metadata["schema_version"]),
+                fingerprint=str(metadata["fingerprint"]),
+                model=str(metadata["model"]),
+                dimension=int(metadata["dimension"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexMismatchError(
+                f"the collection {self.name!r} at {url} belongs to another application (its metadata does not name "
+                f"{_APPLICATION}): choose another --collection"
+            ) from error
+
+    def create(self, info: IndexInfo) -> None:
+        """Makes the collection, unless another process was quicker; its payload indexes are `make_indexes`'s."""
+        from qdrant_client import models
+
+        int8 = models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=_QUANTILE, always_ram=True)
+        )
+
+        def create(client: QdrantClient) -> object:
+            return client.create_collection(
+                self.name,
+                vectors_config={
+                    DENSE: models.VectorParams(
+                        size=info.dimension, distance=models.Distance.COSINE, on_disk=self._on_disk
+                    )
+                },
+                sparse_vectors_config={SPARSE: models.SparseVectorParams()},
+                # Each shard has its own candidates: with one, the union is that of the whole collection.
+                shard_number=1,
+                quantization_config=int8 if self._quantization else None,
+                metadata={
+                    "application": _APPLICATION,
+                    "schema_version": info.schema_version,
+                    "fingerprint": info.fingerprint,
+                    "model": info.model,
+                    "dimension": info.dimension,
+                },
+            )
+
+        try:
+            self._connection.write("create the collection", create)
+        except RagError:
+            # Servers have answered 400 and 409 to a second creation; what counts is whether it is there.
+            if not self._connection.read("read", lambda client: client.collection_exists(self.name)):
+                raise
+
+    def make_indexes(self, metadata_keys: Sequence[str] = ()) -> None:
+        """Makes the payload indexes that are missing: those of the schema, and of metadata keys met for the first time.
+
+        Before the points they are about, since Qdrant joins them into its search graph when it builds that.
+        """
+        from qdrant_client import models
+
+        kinds = dict.fromkeys(KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
+        kinds |= dict.fromkeys(INTEGER_FIELDS, models.PayloadSchemaType.INTEGER)
+        kinds[_STAGED_AT] = models.PayloadSchemaType.FLOAT
+        room = _METADATA_INDEXES - sum(field.startswith("metadata.") for field in self._indexed)
+        keys = [f"metadata.{key}" for key in metadata_keys if f"metadata.{key}" not in self._indexed]
+        kinds |= dict.fromkeys(keys[: max(0, room)], models.PayloadSchemaType.KEYWORD)
+        if self._connection.is_local:  # it would warn that it has none
+            kinds.clear()
+        for field, kind in kinds.items():
+            if field not in self._indexed:
+                index = partial(_make_index, collection=self.name, field=field, kind=kind)
+                self._connection.write("index a field", index)
+                self._indexed.add(field)
+
+    def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding], state: str, now: float) -> None:
+        """Writes points in the state, in batches over parallel streams; points in another state stay as they are."""
+        from qdrant_client import models
+
+        unless_live = _filter({"state": [state]})
+
+        def upsert(start: int) -> None:
+            batch = slice(start, start + _UPSERT_BATCH)
+            points = [
+                models.PointStruct(id=c.id, vector=_vectors(e), payload={**payload_of(c, state), _STAGED_AT: now})
+                for c, e in zip(chunks[batch], embeddings[batch], strict=True)
+            ]
+            self._connection.write(
+                "write", lambda client: client.upsert(self.name, points, wait=True, update_filter=unless_live)
+            )
+
+        starts = range(0, len(chunks), _UPSERT_BATCH)
+        if len(starts) == 1 or self._parallel == 1:
+            for start in starts:
+                upsert(start)
+            return
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="qdrant-upload") as pool:
+            uploads = [pool.submit(upsert, start) for start in starts]
+            try:
+                for upload in uploads:
+                    upload.result()
+            finally:
+                for upload in uploads:
+                    upload.cancel()
+
+    def set_payload(self, fields: Mapping[str, Any], where: Conditions) -> None:
+        """Gives all matching points the fields; seen by every later read when this returns."""
+        from qdrant_client import models
+
+        self._connection.write(
+            "write",
+            lambda client: client.set_payload(
+                self.name, dict(fields), _filter(where), wait=True, ordering=models.WriteOrdering.STRONG
+            ),
+        )
+
+    def delete(self, where: Conditions, *, staged_before: float | None = None, retry: bool = True) -> None:
+        """Deletes the matching points; with `staged_before` only those staged earlier."""
+        from qdrant_client import models
+
+        selected = _filter(where, staged_before=staged_before)
+        send = self._connection.write if retry else self._connection.once
+        send(
+            "delete",
+            lambda client: client.delete(self.name, selected, wait=True, ordering=models.WriteOrdering.STRONG),
+        )
+
+    def count(self, where: Conditions) -> int:
+        """The exact number of matching points."""
+        selected = _filter(where)
+        return self._connection.read("read", lambda client: client.count(self.name, selected, exact=True)).count
+
+    def scroll(
+        self, where: Conditions, fields: Sequence[str] | None = None, with_embedding: bool = False
+    ) -> Iterator[StoredPoint]:
+        """All matching points, by id; `fields` limits the payload to the fields named."""
+        selected = _filter(where)
+        offset: Any = None
+
+        def page(client: QdrantClient) -> tuple[list[models.Record], Any]:
+            return client.scroll(
+                self.name,
+                scroll_filter=selected,
+                limit=_EMBEDDINGS_PAGE if with_embedding else _SCROLL_PAGE,
+                offset=offset,
+                with_payload=True if fields is None else list(fields),
+                with_vectors=[DENSE, SPARSE] if with_embedding else False,
+            )
+
+        while True:
+            records, offset = self._connection.read("read", page)
+            for record in records:
+                embedding = _embedding(record.vector) if with_embedding else None
+                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding)
+            if offset is None:
+                return
+
+    def nearest(self, query: Embedding, depth: int, where: Conditions) -> tuple[list[StoredPoint], dict[str, float]]:
+        """The union of the `depth` best by either vector, in one round trip.
+
+        The same two prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
+        union has both scores, and both exact: the ranking by the dense vector asks for an exact search, which compares
+        the originals of the union alone; sparse scores are never approximate. The dense prefetch may use the graph and
+        int8 vectors, whose choice is corrected by the originals of twice as many.
+
+        Returns:
+            The union with payloads and cosines, best first; and the dot products of the sparse vectors by point id,
+            without the points that share no token with the query.
+        """
+        from qdrant_client import models
+
+        condition = _filter(where)
+        local = self._connection.is_local  # always exact; it would warn that it takes no parameters
+        corrected = models.SearchParams(
+            quantization=models.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
+        )
+        prefetches = [
+            models.Prefetch(
+                query=query.dense.tolist(),
+                using=DENSE,
+                limit=depth,
+                filter=condition,
+                params=None if local else corrected,
+            )
+        ]
+        if query.sparse.ids.size:
+            prefetches.append(models.Prefetch(query=_sparse(query.sparse), using=SPARSE, limit=depth, filter=condition))
+        requests = [
+            models.QueryRequest(
+                query=prefetch.query,
+                using=prefetch.using,
+                prefetch=prefetches,
+                limit=depth * len(prefetches),
+                filter=condition,
+                params=models.SearchParams(exact=True) if prefetch.using == DENSE and not local else None,
+                with_payload=prefetch.using == DENSE,  # the second list holds the same points
+            )
+            for prefetch in prefetches
+        ]
+        by_dense, *by_sparse = self._connection.read(
+            "search", lambda client: client.query_batch_points(self.name, requests)
+        )
+        union = [StoredPoint(str(point.id), point.payload or {}, point.score) for point in by_dense.points]
+        return union, {str(point.id): point.score for answer in by_sparse for point in answer.points}
+
+
+def _make_index(client: QdrantClient, *, collection: str, field: str, kind: models.PayloadSchemaType) -> None:
+    client.create_payload_index(collection, field, kind, wait=True)
+
+
+def _filter(where: Conditions, *, staged_before: float | None = None) -> models.Filter:
+    from qdrant_client import models
+
+    must: list[models.Condition] = [
+        models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in where.items()
+    ]
+    if staged_before is not None:
+        must.append(models.FieldCondition(key=_STAGED_AT, range=models.Range(lt=staged_before)))
+    return models.Filter(must=must)
+
+
+def _vectors(embedding: Embedding) -> dict[str, Any]:
+    vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}
+    if embedding.sparse.ids.size:
+        vectors[SPARSE] = _sparse(embedding.sparse)
+    return vectors
+
+
+def _sparse(vector: SparseVector) -> models.SparseVector:
+    from qdrant_client import models
+
+    return models.SparseVector(indices=vector.ids.tolist(), values=vector.weights.tolist())
+
+
+def _embedding(vectors: Any) -> Embedding:
+    """The embedding of a record; the server has normalised the dense vector when it was written."""
+    sparse = vectors.get(SPARSE)
+    ids = np.asarray(sparse.indices if sparse is not None else (), dtype=np.uint32)
+    weights = np.asarray(sparse.values if sparse is not None else (), dtype=np.float32)
+    order = np.argsort(ids)
+    return Embedding(
+        dense=np.asarray(vectors[DENSE], dtype=np.float32), sparse=SparseVector(ids=ids[order], weights=weights[order])
+    )

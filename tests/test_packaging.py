@@ -30,3 +30,15 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     missing = {re.split(r"[<>=!~;\[ ]", want)[0].lower().replace("_", "-") for want in wanted} - names
     assert missing == set()
     assert pins["torch"] == "2.13.0"
+
+
+def test_the_readme_names_every_setting() -> None:
+    from rag_config.settings import Settings
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = set()
+    for name, field in Settings.model_fields.items():
+        group = getattr(field.annotation, "model_fields", None)
+        names |= {f"RAG_{name}__{key}".upper() for key in group} if group else {f"RAG_{name}".upper()}
+    assert {name for name in names if f"`{name}`" not in readme} == set()
+    assert set(re.findall(r"^\| `(RAG_\w+)`", readme, re.MULTILINE)) == names

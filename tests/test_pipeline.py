@@ -239,7 +239,7 @@ def test_the_asynchronous_call_gives_the_same_answer(index: Settings) -> None:
 
 def test_cancelling_the_asynchronous_call_ends_the_request(index: Settings) -> None:
     with scripted_server(holding("The belt is cleaned every Monday. " * 6, seconds=30)) as server:
-        llm = index.llm.model_copy(update={"model": "m", "base_url": server.base_url, "timeout": 1, "retries": 0})
+        llm = index.llm.model_copy(update={"model": "m", "base_url": server.base_url, "timeout": 60, "retries": 2})
         settings = index.model_copy(update={"llm": llm})
 
         async def leave() -> None:

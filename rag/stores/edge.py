@@ -17,17 +17,16 @@ from pathlib import Path
 from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.stores.edge_shard import EdgeShard
 from rag.stores.index_folder import IndexFolder
+from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
     LIVE,
     SCHEMA_VERSION,
     STAGED,
     Conditions,
-    chunk_of,
     conditions_of,
     document_of,
     newest_versions,
-    one_version_a_document,
     require_match,
     require_query,
     require_storable,
@@ -92,11 +91,7 @@ class EdgeStore:
         require_query(query, self.info().dimension)
         with self._use() as shard:
             union, sparse_scores = shard.nearest(query, depth, conditions)
-        candidates = [
-            Candidate(chunk_of(point.id, point.payload), point.score, sparse_scores.get(point.id, 0.0))
-            for point in union
-        ]
-        return one_version_a_document(sorted(candidates, key=lambda candidate: candidate.chunk.id))
+        return candidates_of(union, sparse_scores)
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -109,9 +104,7 @@ class EdgeStore:
     def chunks(self, uri: str) -> Iterator[Chunk]:
         """The chunks of a live document as it is now, by ordinal."""
         with self._use() as shard:
-            found = [chunk_of(point.id, point.payload) for point in shard.scroll({"uri": [uri], "state": [LIVE]})]
-        version = newest_versions(found).get(uri)
-        return iter(sorted((chunk for chunk in found if chunk.version == version), key=lambda chunk: chunk.ordinal))
+            return chunks_of(shard.scroll({"uri": [uri], "state": [LIVE]}), uri)
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet, and keeps the index for this process until their commit.

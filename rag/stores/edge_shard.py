@@ -8,15 +8,13 @@ GIL for its whole run, and up to some 20,000 points brute force is as fast.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rag.errors import IndexBusyError, StoreError
+from rag.stores.points import StoredPoint, embedding_of
 from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
 from rag.types import Chunk, Embedding, SparseVector
 
@@ -27,16 +25,6 @@ _UPSERT_BATCH = 256
 _LEAST_FREE_BYTES = 100_000_000  # on a disk with 20 MB free, opening or searching died; with 60 MB it did not
 _SCROLL_PAGE = 512
 _NOTHING: Conditions = {}
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPoint:
-    """A point as a search or a listing returns it; `embedding` is there when it was asked for."""
-
-    id: str
-    payload: Mapping[str, Any]
-    score: float = 0.0
-    embedding: Embedding | None = None
 
 
 class EdgeShard:
@@ -130,7 +118,7 @@ class EdgeShard:
 
     def scroll(
         self, where: Conditions, fields: Sequence[str] | None = None, with_embedding: bool = False
-    ) -> Iterator[FoundPoint]:
+    ) -> Iterator[StoredPoint]:
         """All matching points, by id; `fields` limits the payload to the fields named."""
         import qdrant_edge as edge
 
@@ -146,12 +134,12 @@ class EdgeShard:
             with _engine_errors("read", self._folder):
                 records, offset = self._shard.scroll(request)
             for record in records:
-                embedding = _embedding(record.vector) if with_embedding else None
-                yield FoundPoint(str(record.id), record.payload or {}, embedding=embedding)
+                embedding = embedding_of(record.vector) if with_embedding else None
+                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding)
             if offset is None:
                 return
 
-    def nearest(self, query: Embedding, depth: int, where: Conditions) -> tuple[list[FoundPoint], dict[str, float]]:
+    def nearest(self, query: Embedding, depth: int, where: Conditions) -> tuple[list[StoredPoint], dict[str, float]]:
         """The union of the `depth` best by either vector, in one round trip.
 
         The same two prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
@@ -180,7 +168,7 @@ class EdgeShard:
         ]
         with _engine_errors("search", self._folder):
             by_dense, *by_sparse = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        union = [FoundPoint(str(point.id), point.payload or {}, point.score) for point in by_dense]
+        union = [StoredPoint(str(point.id), point.payload or {}, point.score) for point in by_dense]
         return union, {str(point.id): point.score for points in by_sparse for point in points}
 
 
@@ -197,17 +185,6 @@ def _sparse(vector: SparseVector) -> qdrant_edge.SparseVector:
     import qdrant_edge as edge
 
     return edge.SparseVector(vector.ids.tolist(), vector.weights.tolist())
-
-
-def _embedding(vectors: Any) -> Embedding:
-    """The embedding of a record; the engine has normalised the dense vector when it was written."""
-    sparse = vectors.get(SPARSE)
-    ids = np.asarray(sparse.indices if sparse is not None else (), dtype=np.uint32)
-    weights = np.asarray(sparse.values if sparse is not None else (), dtype=np.float32)
-    order = np.argsort(ids)
-    return Embedding(
-        dense=np.asarray(vectors[DENSE], dtype=np.float32), sparse=SparseVector(ids=ids[order], weights=weights[order])
-    )
 
 
 @contextmanager

@@ -17,16 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexMissingError, RagError, StoreError
+from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
     LIVE,
     STAGED,
     Conditions,
-    chunk_of,
     conditions_of,
     document_of,
     newest_versions,
-    one_version_a_document,
     require_match,
     require_query,
     require_storable,
@@ -136,11 +135,7 @@ class ServerStore:
             return []
         require_query(query, self._dimension())
         union, sparse_scores = self._collection.nearest(query, depth, conditions)
-        candidates = [
-            Candidate(chunk_of(point.id, point.payload), point.score, sparse_scores.get(point.id, 0.0))
-            for point in union
-        ]
-        return one_version_a_document(sorted(candidates, key=lambda candidate: candidate.chunk.id))
+        return candidates_of(union, sparse_scores)
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -153,9 +148,7 @@ class ServerStore:
     def chunks(self, uri: str) -> Iterator[Chunk]:
         """The chunks of a live document as it is now, by ordinal."""
         self._dimension()
-        found = [chunk_of(each.id, each.payload) for each in self._collection.scroll({"uri": [uri], "state": [LIVE]})]
-        version = newest_versions(found).get(uri)
-        return iter(sorted((chunk for chunk in found if chunk.version == version), key=lambda chunk: chunk.ordinal))
+        return chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri)
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet.

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rag.errors import IndexMismatchError, RagError
+from rag.stores.points import StoredPoint, embedding_of
 from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
 from rag.stores.server_connection import ServerConnection
 from rag.types import Chunk, Embedding, IndexInfo, SparseVector
@@ -37,16 +35,6 @@ _QUANTILE = 0.99
 _METADATA_INDEXES = 32
 """Metadata keys that get an index of their own; those met later are filtered without one."""
 _NOTHING: Conditions = {}
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPoint:
-    """A point as a search or a listing returns it; `embedding` is there when it was asked for."""
-
-    id: str
-    payload: Mapping[str, Any]
-    score: float = 0.0
-    embedding: Embedding | None = None
 
 
 class ServerCollection:
@@ -222,7 +210,7 @@ class ServerCollection:
         while True:
             records, offset = self._connection.read("read", page)
             for record in records:
-                embedding = _embedding(record.vector) if with_embedding else None
+                embedding = embedding_of(record.vector) if with_embedding else None
                 yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding)
             if offset is None:
                 return
@@ -302,14 +290,3 @@ def _sparse(vector: SparseVector) -> models.SparseVector:
     from qdrant_client import models
 
     return models.SparseVector(indices=vector.ids.tolist(), values=vector.weights.tolist())
-
-
-def _embedding(vectors: Any) -> Embedding:
-    """The embedding of a record; the server has normalised the dense vector when it was written."""
-    sparse = vectors.get(SPARSE)
-    ids = np.asarray(sparse.indices if sparse is not None else (), dtype=np.uint32)
-    weights = np.asarray(sparse.values if sparse is not None else (), dtype=np.float32)
-    order = np.argsort(ids)
-    return Embedding(
-        dense=np.asarray(vectors[DENSE], dtype=np.float32), sparse=SparseVector(ids=ids[order], weights=weights[order])
-    )

@@ -40,7 +40,7 @@ def main() -> None:
             print(answer.text)
             print(f"\n{sources_text(answer)}")
     print(f"\n{'─' * 80}\nYour own question:\n")
-    print('  .venv/bin/rag ask "Wie teile ich meinen Kalender?" --store .demo --collection demo --model pocket-m3')
+    print('  .venv/bin/rag ask "How do I share my calendar?" --store .demo --collection demo --model pocket-m3')
 
 
 if __name__ == "__main__":

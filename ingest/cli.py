@@ -55,7 +55,7 @@ class _Ingest(click.Group):
 
 
 @click.command(_MAIN, cls=_Main, hidden=True)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path())
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(readable=False))
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata for every document; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Read and cut everything, write nothing.")
@@ -137,10 +137,14 @@ class _Line:
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
-                TextColumn("{task.fields[done]}"), BarColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+                TextColumn("{task.fields[done]}"),
+                BarColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
             )
             self._bar.start()
-            task = self._bar.add_task("", total=None, done="looking for files")
+            task = self._bar.add_task("", total=None, done="reading")
 
             def update(progress: Progress) -> None:
                 rate = progress.chunks / progress.seconds if progress.seconds else 0.0

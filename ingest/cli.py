@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import IngestReport, Progress
 
 _MAIN = "PATH…"
+_SUBCOMMANDS = ("list", "remove")
 
 
 class _SameName(click.Context):
@@ -85,6 +87,9 @@ def _documents(
     """
     from ingest.api import ingest
 
+    if paths[0] in _SUBCOMMANDS and not os.path.lexists(paths[0]):
+        # It would be taken for a path, and what was to be removed would be ingested.
+        raise click.UsageError(f"{paths[0]!r} comes before all options: ingest {paths[0]} …")
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
     with _Line(quiet or not sys.stderr.isatty()) as line:

@@ -55,10 +55,17 @@ def discover(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Iterator[Fou
     """
     given = _patterns(exclude)
     seen: set[str] = set()
+    unread: set[str] = set()
     for path in paths:
         for found in _below(path, given):
-            if found.uri not in seen:
+            # A file that nobody reads is passed over on a walk, but not where somebody asks for it by name.
+            asked_for = found.named and found.uri in unread
+            if found.uri not in seen or asked_for:
                 seen.add(found.uri)
+                if found.format is None and not found.named:
+                    unread.add(found.uri)
+                else:
+                    unread.discard(found.uri)
                 yield found
 
 

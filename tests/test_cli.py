@@ -428,3 +428,32 @@ def test_an_index_on_a_server_is_used_as_one_in_a_folder(shell: Shell) -> None:
     down = shell("rag", "search", QUESTION, *store)
     assert down.code == 5
     assert server.url in down.err
+
+
+@pytest.mark.parametrize("word", ["remove", "list"])
+def test_a_subcommand_behind_options_is_not_taken_for_a_path(library: Shell, word: str) -> None:
+    done = library("ingest", "--collection", "other", word, "docs/wartung.md")
+    assert (done.code, done.out) == (2, "")
+    assert f"ingest {word}" in done.err
+    Path(word).mkdir()
+    (Path(word) / "eigen.txt").write_text("Ein Ordner, der so heißt wie ein Befehl.")
+    assert library("ingest", "--collection", "other", word, "--json").json["documents"]["added"] == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("RAG_STORE__URL", ("rag", "list")),
+        ("RAG_STORE__URL", ("rag", "config")),
+        ("RAG_LLM__BASE_URL", ("rag", "config")),
+        ("RAG_LLM__BASE_URL", ("rag", "ask", QUESTION)),
+    ],
+)
+def test_a_password_in_a_malformed_address_is_not_shown(
+    library: Shell, monkeypatch: pytest.MonkeyPatch, variable: str, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("RAG_LLM__MODEL", "any")
+    for address in ("user:secretpw@host:6333", "ftp://host/v1?key=abc@secretpw"):
+        monkeypatch.setenv(variable, address)
+        done = library(*words)
+        assert "secretpw" not in done.out + done.err

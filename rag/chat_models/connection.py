@@ -91,7 +91,7 @@ def endpoint(base_url: str | None, api_key: str | None) -> Endpoint:
     except ValueError:
         parts, host, port = None, "", None
     if parts is None or parts.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
-        shown = base_url.rsplit("@", 1)[-1].split("?", 1)[0]
+        shown = base_url.split("?", 1)[0].rsplit("@", 1)[-1]
         raise InputError(
             f"RAG_LLM__BASE_URL {shown!r} is no http or https URL: write it like http://localhost:11434/v1"
         )

@@ -75,7 +75,7 @@ def _rows(settings: Settings, flagged: set[str]) -> Iterator[Row]:
         source = "flag" if name in flagged else next((origin for origin in _SOURCES[1:] if name in given[origin]), None)
         if source is None:
             value, source, variable = _fallback(settings, name, value, variable)
-        yield Row(name, _shown(value), source, variable)
+        yield Row(name, _shown(name, value), source, variable)
 
 
 def _given(settings: type[Settings]) -> dict[str, set[str]]:
@@ -117,13 +117,16 @@ def _fallback(settings: Settings, name: str, value: Any, variable: str) -> tuple
     return value, "default", variable
 
 
-def _shown(value: Any) -> str | float | None:
+def _shown(name: str, value: Any) -> str | float | None:
     if hasattr(value, "get_secret_value"):
         return _MASK
     if value is None or isinstance(value, (int, float)):
         return value
     text = str(value)
-    return _masked_url(text) if "://" in text else text
+    if "://" in text:
+        return _masked_url(text)
+    # No URL as it stands, but what was meant for one may hold a login or a key.
+    return _MASK if name in ("store.url", "llm.base_url") and {"@", "?"} & set(text) else text
 
 
 def _masked_url(url: str) -> str:

@@ -43,7 +43,8 @@ class ServerAddress:
         if parts.username is not None or parts.password is not None:
             raise InputError("the store's URL holds a password: write http://host:6333 and set RAG_STORE__API_KEY")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-            shown = url.split("?")[0].split("#")[0]  # a query might hold a key
+            # A query might hold a key; without its scheme a login is not recognised as one.
+            shown = url.split("?")[0].split("#")[0].rpartition("@")[2]
             raise InputError(f"{shown!r} is no URL of a Qdrant server: write it as http://host:6333")
         port = port or _HTTP_PORT
         prefix = parts.path.rstrip("/")

@@ -9,7 +9,7 @@ from rag.types import Candidate, FusionMethod, Mode, Passage
 
 PAPER_DENSE_WEIGHT = 1.0
 PAPER_SPARSE_WEIGHT = 0.3
-"""Weights of BGE-M3's authors for dense and sparse scores (arXiv 2402.03216, section 4)."""
+"""Weights of BGE-M3's authors for dense and sparse scores (arXiv 2402.03216)."""
 
 
 @dataclass(frozen=True, slots=True)

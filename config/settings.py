@@ -124,6 +124,15 @@ class IngestSettings(_Group):
     """Longest embedded string of a chunk (title, headings and text) in the model's tokens."""
 
 
+class ChatSettings(_Group):
+    """`rag chat`."""
+
+    path: Path = Field(default_factory=lambda: user_data_path(APPLICATION) / "chat")
+    """Folder of the conversations and of the input history, readable by its owner alone."""
+    keep: bool = True
+    """Whether conversations and input history are kept there."""
+
+
 class Settings(BaseSettings):
     """All settings; immutable. See the module for where values come from."""
 
@@ -146,6 +155,7 @@ class Settings(BaseSettings):
     llm: LLMSettings = LLMSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     ingest: IngestSettings = IngestSettings()
+    chat: ChatSettings = ChatSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ingest import ingest
 from rag import Settings, open_rag
-from rag.commands.rendering import sources_text
 from rag.language import name
+from rag.rendering.text import sources_text
 
 HERE = Path(__file__).parent
 SHOWN = ("i09", "i15", "i46", "i55", "i69", "i72")

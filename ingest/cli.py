@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from ingest.remove import remove
 from rag.commands.list_documents import list_documents
-from rag.commands.shared import load_settings, pairs, run, shared_options
+from rag.commands.shared import load_settings, run, shared_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,7 @@ def _documents(
     ingest remove 'policies/2019/*'
     """
     from ingest.api import ingest
+    from rag.filters import pairs
 
     if paths[0] in _SUBCOMMANDS and not os.path.lexists(paths[0]):
         # It would be taken for a path, and what was to be removed would be ingested.

@@ -78,8 +78,8 @@ def remove(
 
 
 def _announce(documents: Sequence[StoredDocument], *, shorten: bool) -> None:
-    from rag.commands.stored_documents import counted
     from rag.normalization import printable
+    from rag.rendering.text import counted
 
     listed = documents[:_SHOWN_WHEN_ASKED] if shorten else documents
     for document in listed:
@@ -96,8 +96,8 @@ def _remove(index: PassageStore, documents: Sequence[StoredDocument]) -> None:
     Raises:
         UnavailableError: the store fails; the message says how far the removal had come.
     """
-    from rag.commands.stored_documents import counted
     from rag.errors import UnavailableError
+    from rag.rendering.text import counted
 
     for done, document in enumerate(documents):
         try:
@@ -107,8 +107,7 @@ def _remove(index: PassageStore, documents: Sequence[StoredDocument]) -> None:
 
 
 def _fields(documents: Sequence[StoredDocument], unknown: Sequence[str], *, dry_run: bool) -> str:
-    from rag.commands.rendering import to_json
-    from rag.commands.stored_documents import document_fields
+    from rag.rendering.records import document_fields, to_json
 
     return to_json(
         {
@@ -122,7 +121,7 @@ def _fields(documents: Sequence[StoredDocument], unknown: Sequence[str], *, dry_
 
 
 def _counts(documents: Sequence[StoredDocument]) -> str:
-    from rag.commands.stored_documents import counted
+    from rag.rendering.text import counted
 
     chunks = sum(document.chunk_count for document in documents)
     return f"{counted(len(documents), 'document')} ({counted(chunks, 'chunk')})"

@@ -12,7 +12,7 @@ from rag_config.settings import Settings
 from rag import build
 from rag.pipeline import CrossLingualRAG
 from rag.retrieval import Retriever
-from rag.types import ANYWHERE, Answer, Message, Where
+from rag.types import ANYWHERE, Answer, Message, Mode, Where
 
 _lock = threading.Lock()
 _opened: tuple[Settings, CrossLingualRAG] | None = None
@@ -50,6 +50,7 @@ def ask(
     k: int = 8,
     where: Where = ANYWHERE,
     history: Sequence[Message] = (),
+    mode: Mode | None = None,
     settings: Settings | None = None,
 ) -> Answer:
     """Answers `question` from the index in the question's language, or in `language`.
@@ -61,6 +62,7 @@ def ask(
         k: passages the answer may draw on.
         where: filter on passages.
         history: earlier turns, oldest first.
+        mode: which scores rank the passages; by default the settings' choice.
         settings: by default from environment, .env and rag.toml.
 
     Raises:
@@ -68,7 +70,8 @@ def ask(
         NotConfiguredError: there is no index, it was made with another model, or the model cannot be had.
         UnavailableError: the store or the language model does not answer.
     """
-    return _shared(settings or Settings()).ask(question, language=language, k=k, where=where, history=history)
+    rag = _shared(settings or Settings())
+    return rag.ask(question, language=language, k=k, where=where, history=history, mode=mode)
 
 
 async def aask(
@@ -78,6 +81,7 @@ async def aask(
     k: int = 8,
     where: Where = ANYWHERE,
     history: Sequence[Message] = (),
+    mode: Mode | None = None,
     settings: Settings | None = None,
 ) -> Answer:
     """`ask` for asynchronous code: runs in a thread; cancelling the task ends the request to the language model."""
@@ -85,7 +89,7 @@ async def aask(
 
     def run() -> Answer:
         rag = _shared(settings or Settings())
-        return rag.ask(question, language=language, k=k, where=where, history=history, stop=stop)
+        return rag.ask(question, language=language, k=k, where=where, history=history, mode=mode, stop=stop)
 
     try:
         return await asyncio.to_thread(run)

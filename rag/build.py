@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from rag.errors import IndexMismatchError
 from rag.fusion import PAPER_DENSE_WEIGHT, PAPER_SPARSE_WEIGHT, Ranking
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from rag_config.settings import Settings
 
     from rag.checkpoint import Checkpoint
+
+_embedders: WeakValueDictionary[object, Embedder] = WeakValueDictionary()
+"""Models in use: who opens a second index with the same one shares its weights."""
+_lock = Lock()
 
 
 def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint:
@@ -38,7 +44,7 @@ def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint
 
 
 def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
-    """The embedding model; its weights are loaded on first use.
+    """The embedding model; its weights are loaded on first use, once for all that use it with equal settings.
 
     Args:
         found: its files, where `checkpoint` has been called already.
@@ -49,12 +55,18 @@ def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
     """
     from rag.embedders.bge_m3 import BgeM3Embedder
 
-    return BgeM3Embedder(
-        found or checkpoint(settings),
-        device=settings.embedder.device,
-        dtype=settings.embedder.dtype,
-        batch_tokens=settings.embedder.batch_tokens,
-    )
+    found = found or checkpoint(settings)
+    wanted = (found, settings.embedder)
+    with _lock:
+        shared = _embedders.get(wanted)
+        if shared is None:
+            shared = _embedders[wanted] = BgeM3Embedder(
+                found,
+                device=settings.embedder.device,
+                dtype=settings.embedder.dtype,
+                batch_tokens=settings.embedder.batch_tokens,
+            )
+    return shared
 
 
 def store(settings: Settings) -> PassageStore:
@@ -109,8 +121,14 @@ def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
         from rag.chat_models.extractive import ExtractiveChatModel
 
         return ExtractiveChatModel(embedder)
+    return language_model(settings)
+
+
+def language_model(settings: Settings) -> ChatModel:
+    """The configured language model, `settings.llm.model`, which must be set."""
     from rag.chat_models.openai_chat import OpenAIChatModel
 
+    assert settings.llm.model is not None, "no language model is configured"
     base_url, key = settings.llm.endpoint()
     return OpenAIChatModel(
         settings.llm.model,

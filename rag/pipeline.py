@@ -14,7 +14,7 @@ from rag.citations import MarkerFilter, citations
 from rag.language import choose
 from rag.ports import ChatModel, PassageStore
 from rag.retrieval import Retriever
-from rag.types import ANYWHERE, Answer, ChatRequest, Finished, Language, Message, Passage, TextDelta, Usage, Where
+from rag.types import ANYWHERE, Answer, ChatRequest, Finished, Language, Message, Mode, Passage, TextDelta, Usage, Where
 
 _FIRST_LOOK = 120
 """Characters held back until the answer's language is looked at: about two short sentences. Chosen, not measured."""
@@ -45,14 +45,19 @@ class CrossLingualRAG:
         self._default_language = default_language
         self._attempts = attempts
 
-    def retrieve(self, question: str, *, k: int = 10, where: Where = ANYWHERE) -> list[Passage]:
+    def retrieve(
+        self, question: str, *, k: int = 10, where: Where = ANYWHERE, mode: Mode | None = None
+    ) -> list[Passage]:
         """The `k` best passages for `question`, best first.
+
+        Args:
+            mode: which scores rank; by default the settings' choice.
 
         Raises:
             InputError: the question is empty or longer than the model's window, or `k` is not positive.
             UnavailableError: the store does not answer.
         """
-        return self._retriever.retrieve(question, k=k, where=where)
+        return self._retriever.retrieve(question, k=k, where=where, mode=mode)
 
     def ask(
         self,
@@ -62,10 +67,11 @@ class CrossLingualRAG:
         k: int = 8,
         where: Where = ANYWHERE,
         history: Sequence[Message] = (),
+        mode: Mode | None = None,
         stop: threading.Event | None = None,
     ) -> Answer:
         """The answer, whole; see `stream`."""
-        for event in self.stream(question, language=language, k=k, where=where, history=history, stop=stop):
+        for event in self.stream(question, language=language, k=k, where=where, history=history, mode=mode, stop=stop):
             if isinstance(event, Answer):
                 return event
         raise AssertionError("a stream ends with its answer")
@@ -78,6 +84,7 @@ class CrossLingualRAG:
         k: int = 8,
         where: Where = ANYWHERE,
         history: Sequence[Message] = (),
+        mode: Mode | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[TextDelta | Answer]:
         """The answer's text as it comes, then the `Answer`, whose text is what was streamed.
@@ -86,6 +93,7 @@ class CrossLingualRAG:
             language: BCP-47 tag to answer in; by default the question's.
             k: passages the answer may draw on.
             history: earlier turns, oldest first.
+            mode: which scores rank the passages; by default the settings' choice.
             stop: when set, the answer ends at the next event and is incomplete.
 
         Raises:
@@ -95,7 +103,7 @@ class CrossLingualRAG:
         target, asked_in = choose(question, requested=language, fallback=self._default_language)
         run = _Run(question, target, asked_in, stop or threading.Event())
         with run.timed("retrieve"):
-            passages = self._retriever.retrieve(question, k=k, where=where)
+            passages = self._retriever.retrieve(question, k=k, where=where, mode=mode)
         with run.timed("answer"):
             if not passages:
                 yield from run.refuse()

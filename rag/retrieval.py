@@ -10,7 +10,7 @@ from rag.errors import EmbeddingError, InputError
 from rag.fusion import Ranking, rank
 from rag.locations import path_of
 from rag.ports import Embedder, PassageReader
-from rag.types import ANYWHERE, Passage, StoredDocument, Where
+from rag.types import ANYWHERE, Mode, Passage, StoredDocument, Where
 
 
 def matches(document: StoredDocument, glob: str) -> bool:
@@ -40,8 +40,11 @@ class Retriever:
         self._ranking = ranking
         self._depth = depth
 
-    def retrieve(self, question: str, *, k: int, where: Where = ANYWHERE) -> list[Passage]:
+    def retrieve(self, question: str, *, k: int, where: Where = ANYWHERE, mode: Mode | None = None) -> list[Passage]:
         """The `k` best passages, best first.
+
+        Args:
+            mode: which scores rank; by default as the retriever was made.
 
         Raises:
             InputError: the question is empty or longer than the model's window, or `k` is not positive.
@@ -57,7 +60,8 @@ class Retriever:
             query = self._embedder.embed_query(question)
         except EmbeddingError as error:
             raise InputError(f"the question cannot be searched for: {error}") from error
-        return rank(self._reader.candidates(query, max(self._depth, k), where), self._ranking, k)
+        ranking = self._ranking if mode is None else replace(self._ranking, mode=mode)
+        return rank(self._reader.candidates(query, max(self._depth, k), where), ranking, k)
 
     def _expanded(self, where: Where) -> Where:
         """`where` with its source globs turned into the URIs of the documents they match."""

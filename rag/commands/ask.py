@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rag.commands.shared import filter_options, load_settings, shared_options, where_from
+from rag.commands.shared import filter_options, load_settings, shared_options
 
 if TYPE_CHECKING:
     from rag.types import Answer
@@ -42,8 +42,9 @@ def ask(
     rag ask "有給休暇は何日ですか" --lang en --json
     """
     from rag.api import open_rag
-    from rag.commands.rendering import answer_fields, to_json
+    from rag.filters import where_from
     from rag.normalization import without_controls
+    from rag.rendering.records import answer_fields, to_json
     from rag.types import TextDelta
 
     settings = load_settings(store=store, collection=collection, model=model)
@@ -64,9 +65,9 @@ def ask(
 
 
 def _show_sources(answer: Answer) -> None:
-    from rag.commands.rendering import sources_text
     from rag.language import name
     from rag.locales import load
+    from rag.rendering.text import sources_text
 
     if answer.citations:
         click.echo(f"\n{sources_text(answer)}")

@@ -49,8 +49,8 @@ def config(as_json: bool, store: str | None, collection: str | None, model: str 
     rag config --store ./index
     rag config --json | jq -r 'select(.source != "default") | .setting'
     """
-    from rag.commands.rendering import to_json
     from rag.normalization import printable
+    from rag.rendering.records import to_json
 
     settings = load_settings(store=store, collection=collection, model=model)
     flags = {"store.url" if "://" in (store or "") else "store.path": store}

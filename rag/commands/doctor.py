@@ -34,7 +34,7 @@ def doctor(offline: bool, as_json: bool, store: str | None, collection: str | No
     rag doctor --offline --model pocket-m3
     rag doctor --json | jq -r 'select(.status != "pass") | .remedy'
     """
-    from rag.commands.rendering import to_json
+    from rag.rendering.records import to_json
 
     healthy = True
     for finding in _findings(offline, store, collection, model):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rag.commands.shared import filter_options, load_settings, shared_options, where_from
+from rag.commands.shared import filter_options, load_settings, shared_options
 
 if TYPE_CHECKING:
     from rag.types import StoredDocument, Where
@@ -64,8 +64,8 @@ def list_documents(
     rag list --source 'policies/*' --where department=hr --json | jq -r .uri
     """
     from rag import build
-    from rag.commands.rendering import to_json
-    from rag.commands.stored_documents import document_fields
+    from rag.filters import where_from
+    from rag.rendering.records import document_fields, to_json
 
     settings = load_settings(store=store, collection=collection, model=model)
     wanted = where_from(languages, source, where)
@@ -111,8 +111,8 @@ def _table(documents: Sequence[StoredDocument], width: int | None) -> str:
     """
     from rich.cells import cell_len
 
-    from rag.commands.stored_documents import local_time
     from rag.normalization import printable, visible
+    from rag.rendering.text import local_time
 
     rows = [
         _HEAD,
@@ -163,7 +163,7 @@ def _isolated(cell: str) -> str:
 
 
 def _totals(found: Sequence[StoredDocument], held: Sequence[StoredDocument], sources: Sequence[str]) -> str:
-    from rag.commands.stored_documents import counted
+    from rag.rendering.text import counted
 
     if not held:
         return "The index holds no document: bring some in with `ingest PATH…`"

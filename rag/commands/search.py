@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rag.commands.shared import filter_options, load_settings, shared_options, where_from
+from rag.commands.shared import filter_options, load_settings, shared_options
 
 
 @click.command()
@@ -34,7 +34,9 @@ def search(
     rag search "remote work" --source 'policies/*' --where department=hr --json
     """
     from rag.api import open_rag
-    from rag.commands.rendering import passage_fields, passage_text, to_json
+    from rag.filters import where_from
+    from rag.rendering.records import passage_fields, to_json
+    from rag.rendering.text import passage_text
 
     settings = load_settings(store=store, collection=collection, model=model, mode=mode)
     with open_rag(settings) as rag:

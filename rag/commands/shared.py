@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -15,8 +15,6 @@ from rag.errors import InputError, RagError
 
 if TYPE_CHECKING:
     from rag_config.settings import Settings
-
-    from rag.types import Where
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -106,36 +104,6 @@ def _nearest(place: list[str]) -> str:
         known += [f"{name}.{key}" for key in group] if group else [name]
     near = get_close_matches(".".join(place), known, n=1, cutoff=0.5)
     return f"the nearest is {near[0]!r}" if near else "`rag config` lists all"
-
-
-def where_from(languages: tuple[str, ...], source: tuple[str, ...], where: tuple[str, ...]) -> Where:
-    """The filter that the options of `filter_options` ask for."""
-    from rag.language import parse_tag
-    from rag.types import Where
-
-    return Where(
-        languages=tuple(parse_tag(tag).split("-")[0] for tag in languages),
-        sources=source,
-        metadata=pairs(where, "--where"),
-    )
-
-
-def pairs(values: tuple[str, ...], option: str) -> Mapping[str, str]:
-    """`key=value` words as a mapping.
-
-    Raises:
-        InputError: a word without `=` or without a key.
-    """
-    found: dict[str, str] = {}
-    for word in values:
-        key, equals, value = word.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise InputError(f"{option} {word!r} is not of the form key=value")
-        if key in found:
-            raise InputError(f"{option} names {key!r} twice: give it one value")
-        found[key] = value.strip()
-    return found
 
 
 def run(command: click.Command, name: str) -> NoReturn:

@@ -50,8 +50,7 @@ def show(
     rag show handbuch.pdf#3 --neighbours 0 --json | jq -r 'select(has("ordinal")).text'
     """
     from rag import build
-    from rag.commands.rendering import to_json
-    from rag.commands.stored_documents import document_fields
+    from rag.rendering.records import document_fields, to_json
 
     settings = load_settings(store=store, collection=collection, model=model)
     with closing(build.store(settings)) as index:
@@ -118,8 +117,8 @@ def _fields(chunk: Chunk, *, neighbour: bool) -> dict[str, Any]:
 
 
 def _header(document: StoredDocument) -> str:
-    from rag.commands.stored_documents import local_time
     from rag.normalization import printable, visible
+    from rag.rendering.text import local_time
 
     rows = {
         "source": printable(document.source),

@@ -1,15 +1,13 @@
-"""The documents of an index by the names that people give them, and as --json shows them."""
+"""The documents of an index by the names that people give them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
-from typing import Any
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
@@ -19,31 +17,6 @@ from rag.normalization import printable
 from rag.types import StoredDocument
 
 _SHOWN_AT_ONCE = 3  # names in a message, which is one line
-
-
-def counted(count: int, noun: str) -> str:
-    """`count` of something, as people say it."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def document_fields(document: StoredDocument) -> dict[str, Any]:
-    """A document for --json; `ingested_at` is ISO 8601 in UTC."""
-    return {
-        "source": document.source,
-        "uri": document.uri,
-        "title": document.title,
-        "language": document.language,
-        "format": document.format,
-        "chunks": document.chunk_count,
-        "ingested_at": datetime.fromtimestamp(document.ingested_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "metadata": dict(document.metadata),
-        "version": document.version,
-    }
-
-
-def local_time(document: StoredDocument) -> str:
-    """When the document was ingested, for people, in their time zone."""
-    return datetime.fromtimestamp(document.ingested_at).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 @dataclass(frozen=True, slots=True)

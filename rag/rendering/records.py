@@ -1,16 +1,13 @@
-"""Results as people read them and as programs do; the names of JSON fields are a contract."""
+"""Results as programs read them; the names of JSON fields are a contract."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from rag.language import name
-from rag.normalization import printable, without_controls
-from rag.types import Answer, Citation, Passage
-
-_EXCERPT = 240  # characters of a passage in a list for people
+from rag.types import Answer, Citation, Passage, StoredDocument
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -60,26 +57,6 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
     }
 
 
-def passage_text(passage: Passage) -> str:
-    """A passage for people: where it is, then how it begins."""
-    chunk = passage.chunk
-    head = f"{passage.rank:>2}. {_place(chunk.source, chunk.page, chunk.language)}  {passage.score:.3f}"
-    heading = chunk.heading or chunk.title
-    return "\n".join([head, *([f"    {heading}"] if heading else []), f"    {_excerpt(chunk.text)}"])
-
-
-def sources_text(answer: Answer) -> str:
-    """The citations for people: where each marker points, and the original words the answer does not show itself."""
-    lines: list[str] = []
-    for citation in answer.citations:
-        place = f"[{citation.marker}] {_place(citation.source, citation.page, citation.language)}"
-        if place not in lines:
-            lines.append(place)
-        if citation.quote not in answer.text:
-            lines.append(f"    {_excerpt(citation.quote)}")
-    return "\n".join(lines)
-
-
 def _citation_fields(citation: Citation) -> dict[str, Any]:
     return {
         "marker": citation.marker,
@@ -94,10 +71,16 @@ def _citation_fields(citation: Citation) -> dict[str, Any]:
     }
 
 
-def _place(source: str, page: int | None, language: str) -> str:
-    return f"{printable(source)}{f', p. {page}' if page else ''} ({name(language, 'en')})"
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(without_controls(text).split())
-    return line if len(line) <= _EXCERPT else line[:_EXCERPT].rstrip() + " …"
+def document_fields(document: StoredDocument) -> dict[str, Any]:
+    """A document for --json; `ingested_at` is ISO 8601 in UTC."""
+    return {
+        "source": document.source,
+        "uri": document.uri,
+        "title": document.title,
+        "language": document.language,
+        "format": document.format,
+        "chunks": document.chunk_count,
+        "ingested_at": datetime.fromtimestamp(document.ingested_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "metadata": dict(document.metadata),
+        "version": document.version,
+    }

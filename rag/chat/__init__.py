@@ -1,0 +1,1 @@
+"""The REPL: a conversation with the documents."""

@@ -14,7 +14,21 @@ from rag.citations import MarkerFilter, citations
 from rag.language import choose
 from rag.ports import ChatModel, PassageStore
 from rag.retrieval import Retriever
-from rag.types import ANYWHERE, Answer, ChatRequest, Finished, Language, Message, Mode, Passage, TextDelta, Usage, Where
+from rag.types import (
+    ANYWHERE,
+    Answer,
+    ChatRequest,
+    Finished,
+    Language,
+    MatchedTerm,
+    Message,
+    Mode,
+    Passage,
+    StoredDocument,
+    TextDelta,
+    Usage,
+    Where,
+)
 
 _FIRST_LOOK = 120
 """Characters held back until the answer's language is looked at: about two short sentences. Chosen, not measured."""
@@ -58,6 +72,23 @@ class CrossLingualRAG:
             UnavailableError: the store does not answer.
         """
         return self._retriever.retrieve(question, k=k, where=where, mode=mode)
+
+    def matched_terms(self, question: str, passages: Sequence[Passage]) -> list[tuple[MatchedTerm, ...]]:
+        """Why each passage was found: the words of `question` it shares, the one with the highest weight first.
+
+        A passage's weights sum to its `sparse_score`. No terms for a passage that shares no token, and for one that
+        the index no longer holds. Words of the same meaning in another language share none: there the dense score
+        tells.
+
+        Args:
+            passages: as `retrieve` gave them for `question`.
+
+        Raises:
+            InputError: the question is empty or longer than the model's window.
+            UnavailableError: the store does not answer.
+        """
+        stored = self._store.embeddings([passage.chunk.text_hash for passage in passages])
+        return self._retriever.matched_terms(question, [stored.get(passage.chunk.text_hash) for passage in passages])
 
     def ask(
         self,
@@ -116,6 +147,22 @@ class CrossLingualRAG:
                     if not run.wrong_language:
                         break
         yield run.answer(passages)
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """What the index holds.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        return self._store.documents()
+
+    def warm_up(self) -> None:
+        """Loads the model now instead of with the first question.
+
+        Raises:
+            NotConfiguredError: the model cannot be used.
+        """
+        self._retriever.warm_up()
 
     def close(self) -> None:
         """Lets go of the index; may be called twice."""

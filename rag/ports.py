@@ -62,6 +62,17 @@ class Embedder(Protocol):
         """
         ...
 
+    def terms(self, text: str) -> Mapping[int, str]:
+        """Id of each token that may have a lexical weight → the word of `text` in which it occurs first.
+
+        The words are substrings of `text`. A token of punctuation stands for itself, and so does one of several words,
+        as in scripts without spaces.
+
+        Raises:
+            EmbeddingError: the text holds what is no character.
+        """
+        ...
+
 
 class PassageReader(Protocol):
     """What a question needs of a store. Sees live documents only, each in one version."""

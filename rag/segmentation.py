@@ -1,4 +1,4 @@
-"""Where text may be cut: sentences of every script, and grapheme clusters (Unicode TR 29).
+"""Where text may be cut: sentences of every script, and words and grapheme clusters (Unicode TR 29).
 
 All positions are code points; a cut never falls inside a grapheme cluster.
 """
@@ -9,12 +9,23 @@ import regex
 import sentencex
 
 _CLUSTER = regex.compile(r"\X")
+_WORD_BOUNDARY = regex.compile(r"(?w)\b")
 _SURROGATE = regex.compile(r"[\ud800-\udfff]")
 
 
 def cluster_starts(text: str) -> list[int]:
     """First code point of each grapheme cluster of `text`, ascending."""
     return [match.start() for match in _CLUSTER.finditer(text)]
+
+
+def word_starts(text: str) -> list[int]:
+    """First code point of each word of `text`, and of what stands between words, ascending.
+
+    A mark of punctuation is a word of its own. Where a script sets no spaces, as Chinese and Thai, every letter is
+    one: to know better takes a dictionary.
+    """
+    boundaries = {match.start() for match in _WORD_BOUNDARY.finditer(text)}
+    return [start for start in cluster_starts(text) if start in boundaries]  # TR 29 alone would cut Thai's กำ
 
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:

@@ -164,19 +164,22 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What an index was made with; an index and a model fit when all four agree.
+    """What an index was made with; an index and a model fit when schema version, fingerprint and dimension agree.
 
     Attributes:
         schema_version: version of the payload's layout.
         fingerprint: the embedder's fingerprint.
         model: the name the model was asked for, for messages only.
         dimension: length of the dense vectors.
+        tenant_key: metadata key by which the index separates its tenants, see rag.stores.tenants; None where it
+            separates none.
     """
 
     schema_version: int
     fingerprint: str
     model: str
     dimension: int
+    tenant_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,21 @@ class Passage:
     score: float
     dense_score: float
     sparse_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedTerm:
+    """A word of the question that brought a passage up.
+
+    Attributes:
+        term: the word as the question writes it, though the passage may share no more than a piece; in scripts
+            without spaces between words, the piece.
+        weight: its share of the passage's `sparse_score`: over the shared tokens, the sum of the question's weight
+            times the passage's.
+    """
+
+    term: str
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)

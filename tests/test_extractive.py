@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -233,3 +233,6 @@ class _Counting:
 
     def embed_query(self, text: str) -> Embedding:
         return self._embedder.embed_query(text)
+
+    def terms(self, text: str) -> Mapping[int, str]:
+        return self._embedder.terms(text)

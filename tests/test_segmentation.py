@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.segmentation import cluster_starts, sentences, trim
+from rag.segmentation import cluster_starts, sentences, trim, word_starts
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,26 @@ def test_a_family_emoji_is_one_cluster() -> None:
 def test_trimming_keeps_a_space_that_carries_an_accent() -> None:
     text = "  \u0301x "
     assert trim(text, 0, len(text)) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Die z.B. kostet 3,50 €.", ["Die", " ", "z.B", ".", " ", "kostet", " ", "3,50", " ", "€", "."]),
+        ("state-of-the-art isn't", ["state", "-", "of", "-", "the", "-", "art", " ", "isn't"]),
+        ("cafe\u0301 हिन्दी", ["cafe\u0301", " ", "हिन्दी"]),
+        ("東京のデータ", ["東", "京", "の", "データ"]),
+        ("กรุงคำ", ["ก", "รุ", "ง", "คำ"]),
+        ("", []),
+    ],
+)
+def test_words_and_what_stands_between_them_make_up_the_text(text: str, words: list[str]) -> None:
+    starts = [*word_starts(text), len(text)]
+    assert [text[start:end] for start, end in itertools.pairwise(starts)] == words
+
+
+@given(st.text())
+def test_a_word_begins_at_the_start_and_never_inside_a_cluster(text: str) -> None:
+    starts = word_starts(text)
+    assert starts[:1] == ([0] if text else [])
+    assert set(starts) <= set(cluster_starts(text))

@@ -5,17 +5,20 @@ What it does not do: prompts (BGE-M3 has none), truncation (a text beyond the wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 import numpy as np
 
 from rag.checkpoint import Checkpoint
 from rag.embedders.sparse import lexical_weights
 from rag.errors import CheckpointError, EmbeddingError
+from rag.segmentation import word_starts
 from rag.types import Embedding
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ _WITHOUT_WEIGHT = ("<s>", "<pad>", "</s>", "<unk>")
 """Tokens that never count lexically, as in FlagEmbedding."""
 _WITHOUT_CONTENT = ("<s>", "<pad>", "</s>")
 """A text of these alone says nothing; an unknown character does."""
+_WORD_BEGINNING = "▁"
+"""How SentencePiece writes the white space before a word; a token of its own where none begins with it."""
+_REMOVED = "".join(map(chr, (*range(0x01, 0x09), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F)))
+"""Control characters that XLM-R's normalization removes; nothing is left of them."""
 
 logger = getLogger(__name__)
 
@@ -107,6 +114,34 @@ class BgeM3Embedder:
         """
         return self.embed_passages([text])[0]
 
+    def terms(self, text: str) -> Mapping[int, str]:
+        """Id of each token that may have a lexical weight → the word of `text` in which it occurs first.
+
+        Raises:
+            EmbeddingError: the text holds a lone surrogate, which is no character.
+            CheckpointError: tokenizer.json cannot be used.
+        """
+        _refuse_surrogates([text])
+        text = text.lstrip(_REMOVED)  # tokenizers 0.23 shifts all offsets of a text that begins with what it removes
+        tokenizer = self._loaded_tokenizer()
+        without_weight = _ids(tokenizer, _WITHOUT_WEIGHT)
+        encoding = tokenizer.encode(text)  # the fast one tells no offsets
+        bounds = [*word_starts(text), len(text)]
+        words: dict[int, str] = {}
+        for place, token_id in enumerate(encoding.ids):
+            if token_id in words or token_id in without_weight:
+                continue
+            # A bare word beginning lies on the first character of the token after it: there it belongs.
+            start, end = encoding.offsets[place + (encoding.tokens[place] == _WORD_BEGINNING)]
+            # The full stop of "z.B." also ends sentences: what it matches is no abbreviation.
+            if not all(category(character).startswith("P") for character in text[start:end]):
+                # Outwards to whole words: compounds are joined, and marks that the offsets leave out kept.
+                start, end = bounds[bisect_right(bounds, start) - 1], bounds[bisect_left(bounds, end)]
+            # The end of a ligature before a removed character may be laid upon that: then the token speaks for itself.
+            word = text[start:end].strip(_REMOVED).strip()
+            words[token_id] = word or encoding.tokens[place].strip(_WORD_BEGINNING)
+        return words
+
     def _embed(self, token_ids: list[list[int]]) -> list[Embedding]:
         encoder = self._loaded_encoder()
         dense, token_weights = encoder(token_ids)
@@ -125,14 +160,7 @@ class BgeM3Embedder:
         return [Embedding(*pair) for pair in zip(dense, sparse, strict=True)]
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        for index, text in enumerate(texts):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise EmbeddingError(
-                    f"{_which(index, texts)} holds a lone surrogate at code point {error.start}: "
-                    "decode its source again, or replace the character"
-                ) from error
+        _refuse_surrogates(texts)
         return [encoding.ids for encoding in self._loaded_tokenizer().encode_batch_fast(list(texts))]
 
     def _refuse_unusable(self, texts: Sequence[str], token_ids: list[list[int]]) -> None:
@@ -163,6 +191,17 @@ class BgeM3Embedder:
                 description = self._encoder.description
                 logger.info("loaded %s on %s in %.1f s", self.model, description, perf_counter() - started)
             return self._encoder
+
+
+def _refuse_surrogates(texts: Sequence[str]) -> None:
+    for index, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise EmbeddingError(
+                f"{_which(index, texts)} holds a lone surrogate at code point {error.start}: "
+                "decode its source again, or replace the character"
+            ) from error
 
 
 def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:

@@ -471,7 +471,7 @@ def test_help_shows_the_options_of_the_main_use_and_the_subcommands(shell: Shell
     done = shell("ingest", "--help")
     assert done.out.startswith("Usage: ingest [OPTIONS] PATH…\n")
     assert "--exclude GLOB" in done.out
-    commands = done.out.partition("Commands:\n")[2].splitlines()
+    commands = done.out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in commands] == ["list", "remove"]
     assert shell("ingest", "remove", "--help").out.startswith("Usage: ingest remove [OPTIONS] SOURCE…\n")
     assert shell("ingest", "list", "--help").out.startswith("Usage: ingest list ")

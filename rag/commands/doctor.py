@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ from rag.errors import InputError
 
 if TYPE_CHECKING:
     from rag.doctor import Finding
+    from rag.rendering.screen import Screen
 
-_COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 _WIDTH = 11  # of the longest name of a check
 
 
@@ -35,11 +35,13 @@ def doctor(offline: bool, as_json: bool, store: str | None, collection: str | No
     rag doctor --json | jq -r 'select(.status != "pass") | .remedy'
     """
     from rag.rendering.records import to_json
+    from rag.rendering.screen import Screen
 
+    screen = Screen.of(sys.stdout)
     healthy = True
     for finding in _findings(offline, store, collection, model):
         healthy &= finding.status != "fail"
-        click.echo(to_json(asdict(finding)) if as_json else _line(finding))
+        click.echo(to_json(asdict(finding)) if as_json else _line(finding, screen))
     return 0 if healthy else 1
 
 
@@ -56,11 +58,10 @@ def _findings(offline: bool, store: str | None, collection: str | None, model: s
     yield from examine(settings, offline=offline)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: Finding, screen: Screen) -> str:
     from rag.normalization import printable
+    from rag.rendering.screen import GREEN, RED, YELLOW
 
-    status: str = finding.status
-    if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        status = click.style(status, fg=_COLOURS[status])  # click takes the colour off where stdout is no terminal
+    status = screen.styled(finding.status, {"pass": GREEN, "warn": YELLOW, "fail": RED}[finding.status])
     parts = [finding.detail, *([finding.remedy] if finding.remedy else [])]
     return f"{status}  {finding.check:<{_WIDTH}}  " + "".join(f"– {printable(part)} " for part in parts).rstrip()

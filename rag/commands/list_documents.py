@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +13,12 @@ import click
 from rag.commands.shared import filter_options, load_settings, shared_options
 
 if TYPE_CHECKING:
+    from rag.rendering.screen import Screen
     from rag.types import StoredDocument, Where
 
 _HEAD = ("ingested", "chunks", "language", "source", "title")
 _GAP = "  "
 _NARROWEST_TITLE = 8  # columns; where less is left, a title says nothing and gives way to the source
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
-_ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
 
 _ORDERS: dict[str, Callable[[StoredDocument], Any]] = {
     "source": lambda document: document.source,
@@ -66,6 +63,7 @@ def list_documents(
     from rag import build
     from rag.filters import where_from
     from rag.rendering.records import document_fields, to_json
+    from rag.rendering.screen import Screen
 
     settings = load_settings(store=store, collection=collection, model=model)
     wanted = where_from(languages, source, where)
@@ -77,8 +75,7 @@ def list_documents(
             click.echo(to_json(document_fields(document)))
     else:
         if found:
-            terminal = sys.stdout.isatty()
-            click.echo(_table(found, shutil.get_terminal_size().columns if terminal else None))
+            click.echo(_table(found, Screen.of(sys.stdout)))
         click.echo(_totals(found, documents, source), err=True)
 
 
@@ -98,7 +95,7 @@ def _filtered(documents: Sequence[StoredDocument], wanted: Where) -> list[Stored
     ]
 
 
-def _table(documents: Sequence[StoredDocument], width: int | None) -> str:
+def _table(documents: Sequence[StoredDocument], screen: Screen) -> str:
     """Lines aligned by the columns that their characters take.
 
     Dates and numbers come first: a terminal that orders right-to-left text takes the direction of the whole line from
@@ -106,12 +103,13 @@ def _table(documents: Sequence[StoredDocument], width: int | None) -> str:
 
     Args:
         documents: at least one.
-        width: of the terminal, to which titles are cut, and which may order right-to-left text; None for a pipe,
-            where nothing is cut or added.
+        screen: titles are cut to its width; for a pipe nothing is cut or added.
     """
     from rich.cells import cell_len
 
     from rag.normalization import printable, visible
+    from rag.rendering.cells import cut, padded
+    from rag.rendering.directions import oriented
     from rag.rendering.text import local_time
 
     rows = [
@@ -128,38 +126,16 @@ def _table(documents: Sequence[StoredDocument], width: int | None) -> str:
         ),
     ]
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    width = screen.width
     left = None if width is None else width - sum(widths[:-1]) - len(_GAP) * (len(_HEAD) - 1)
     lines = []
     for row in rows:
-        *cells, title = (_padded(cell, widths[at], to_the_right=at == 1) for at, cell in enumerate(row))
-        title = "" if left is not None and left < _NARROWEST_TITLE else _cut(title.rstrip(), left)
-        if width is not None:
-            cells[-1], title = _isolated(cells[-1]), _isolated(title)
-        lines.append(_GAP.join([*cells, title]).rstrip())
+        *cells, title = (padded(cell, widths[at], to_the_right=at == 1) for at, cell in enumerate(row))
+        title = title.rstrip()
+        if left is not None:
+            title = cut(title, left) if left >= _NARROWEST_TITLE else ""
+        lines.append(_GAP.join([*cells[:-1], oriented(cells[-1], screen), oriented(title, screen)]).rstrip())
     return "\n".join(lines)
-
-
-def _padded(cell: str, width: int, *, to_the_right: bool) -> str:
-    from rich.cells import cell_len
-
-    spaces = " " * (width - cell_len(cell))
-    return spaces + cell if to_the_right else cell + spaces
-
-
-def _cut(text: str, width: int | None) -> str:
-    from rich.cells import cell_len, set_cell_size
-
-    if width is None or cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + "…"
-
-
-def _isolated(cell: str) -> str:
-    """`cell` marked as a run of its own (Unicode bidirectional algorithm, FSI and PDI), where it needs that."""
-    if not _RIGHT_TO_LEFT.search(cell):
-        return cell
-    text = cell.rstrip()
-    return f"{_ISOLATE}{text}{_END_OF_ISOLATE}{cell[len(text) :]}"
 
 
 def _totals(found: Sequence[StoredDocument], held: Sequence[StoredDocument], sources: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from rag.commands.shared import load_settings, shared_options
 
 if TYPE_CHECKING:
     from rag.ports import PassageReader
+    from rag.rendering.screen import Screen
     from rag.types import Chunk, StoredDocument
 
 _WITH_ORDINAL = re.compile(r"(?P<source>.+)#(?P<ordinal>[0-9]{1,9})", re.DOTALL)
@@ -51,6 +52,7 @@ def show(
     """
     from rag import build
     from rag.rendering.records import document_fields, to_json
+    from rag.rendering.screen import BOLD, Screen
 
     settings = load_settings(store=store, collection=collection, model=model)
     with closing(build.store(settings)) as index:
@@ -63,9 +65,11 @@ def show(
         for chunk in chunks:
             click.echo(to_json(_fields(chunk, neighbour=ordinal is not None and chunk.ordinal != ordinal)))
         return
-    click.echo(_header(document))
+    screen = Screen.of(sys.stdout)
+    click.echo(_header(document, screen))
     for chunk in chunks:
-        click.echo(f"\n{_emphasised(_place(chunk, document, marked=chunk.ordinal == ordinal))}\n{chunk.text}")
+        place = _place(chunk, document, marked=chunk.ordinal == ordinal)
+        click.echo(f"\n{screen.styled(place, BOLD)}\n{chunk.text}")
 
 
 def _asked_for(index: PassageReader, word: str) -> tuple[StoredDocument, int | None]:
@@ -116,8 +120,9 @@ def _fields(chunk: Chunk, *, neighbour: bool) -> dict[str, Any]:
     }
 
 
-def _header(document: StoredDocument) -> str:
+def _header(document: StoredDocument, screen: Screen) -> str:
     from rag.normalization import printable, visible
+    from rag.rendering.screen import BOLD
     from rag.rendering.text import local_time
 
     rows = {
@@ -133,7 +138,7 @@ def _header(document: StoredDocument) -> str:
         rows |= {"metadata": "", **metadata}
     width = max(map(len, rows))
     lines = [f"{name:<{width}}  {value}".rstrip() for name, value in rows.items()]
-    return "\n".join([_emphasised(visible(" ".join(document.title.split()))), *lines])
+    return "\n".join([screen.styled(visible(" ".join(document.title.split())), BOLD), *lines])
 
 
 def _place(chunk: Chunk, document: StoredDocument, *, marked: bool) -> str:
@@ -151,9 +156,3 @@ def _language(tag: str) -> str:
     from rag.language import name
 
     return f"{name(tag, 'en')} ({tag})"
-
-
-def _emphasised(line: str) -> str:
-    """`line` in bold where the terminal takes it; click removes that again where stdout is no terminal."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return line if plain else click.style(line, bold=True)

@@ -20,6 +20,7 @@ _IMPORT_SECONDS = 90.0
 _MODULES = {
     "grpcio": "grpc",
     "markdown-it-py": "markdown_it",
+    "python-bidi": "bidi",
     "python-docx": "docx",
     "pyyaml": "yaml",
     "qdrant-edge-py": "qdrant_edge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rag.language import name
+from rag.locales import load
 from rag.normalization import printable, without_controls
 from rag.types import Answer, Passage, StoredDocument
 
@@ -14,7 +15,7 @@ _EXCERPT = 240  # characters of a passage in a list for people
 def passage_text(passage: Passage) -> str:
     """A passage for people: where it is, then how it begins."""
     chunk = passage.chunk
-    head = f"{passage.rank:>2}. {_place(chunk.source, chunk.page, chunk.language)}  {passage.score:.3f}"
+    head = f"{passage.rank:>2}. {place(chunk.source, chunk.page, chunk.language)}  {passage.score:.3f}"
     heading = chunk.heading or chunk.title
     return "\n".join([head, *([f"    {heading}"] if heading else []), f"    {_excerpt(chunk.text)}"])
 
@@ -23,15 +24,27 @@ def sources_text(answer: Answer) -> str:
     """The citations for people: where each marker points, and the original words the answer does not show itself."""
     lines: list[str] = []
     for citation in answer.citations:
-        place = f"[{citation.marker}] {_place(citation.source, citation.page, citation.language)}"
-        if place not in lines:
-            lines.append(place)
+        head = f"[{citation.marker}] {place(citation.source, citation.page, citation.language)}"
+        if head not in lines:
+            lines.append(head)
         if citation.quote not in answer.text:
             lines.append(f"    {_excerpt(citation.quote)}")
     return "\n".join(lines)
 
 
-def _place(source: str, page: int | None, language: str) -> str:
+def remarks(answer: Answer) -> list[str]:
+    """What a reader must know about the answer: it is in another language than it should be, or it broke off."""
+    found: list[str] = []
+    if answer.language_ok is False:
+        wanted, is_in = name(answer.language, "en"), name(answer.answered_in, "en")
+        found.append(f"the answer seems to be in {is_in}, not in {wanted}")
+    if not answer.complete:
+        found.append(load(answer.language).incomplete)
+    return found
+
+
+def place(source: str, page: int | None, language: str) -> str:
+    """Where a passage stands, with its language."""
     return f"{printable(source)}{f', p. {page}' if page else ''} ({name(language, 'en')})"
 
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 APPLICATION = "cross-lingual-rag"
+
+_MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class _Group(BaseModel):
@@ -44,6 +47,15 @@ class StoreSettings(_Group):
     """Whether a collection made on the server keeps int8 copies of its dense vectors in memory."""
     on_disk: bool = True
     """Whether a collection made on the server keeps its original vectors on disk."""
+    tenant_key: _MetadataKey | None = None
+    """Metadata key that separates the tenants of a new collection: all documents must have it, all searches name it."""
+    metadata_keys: Annotated[tuple[_MetadataKey, ...], NoDecode, Field(max_length=31)] = ()
+    """Metadata keys, with commas between, that a server indexes before any data; others when they are first met."""
+
+    @field_validator("metadata_keys", mode="before")
+    @classmethod
+    def _are_words(cls, value: object) -> object:
+        return [word for word in value.replace(",", " ").split() if word] if isinstance(value, str) else value
 
     @field_validator("path", mode="before")
     @classmethod
@@ -150,6 +162,8 @@ class Settings(BaseSettings):
 
     language: str | None = None
     """BCP-47 tag to answer in where the question's own language cannot be told."""
+    right_to_left: Literal["auto", "logical", "visual"] = "auto"
+    """What the terminal needs: `logical` if it orders right-to-left text itself, `visual` if not, `auto` to guess."""
     store: StoreSettings = StoreSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LLMSettings = LLMSettings()

@@ -1,0 +1,123 @@
+"""Questions that know the earlier turns. Nothing here reads a keyboard or writes to a screen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rag.chat.sessions import Session, Turn
+from rag.citations import MarkerFilter
+from rag.errors import InputError
+from rag.language import choose
+from rag.pipeline import CrossLingualRAG
+from rag.types import ANYWHERE, Answer, Message, Mode, Passage, TextDelta, Where
+
+_MOST_TURNS: Final = 8
+_MOST_CHARACTERS: Final = 8000
+"""Of earlier turns in a prompt: some 2,000 tokens of a European language, beside passages of about as many. Chosen, not
+measured; a budget in tokens takes its place with the setting for the context's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What holds for all questions until it is changed.
+
+    Attributes:
+        language: BCP-47 tag to answer in; None for the question's.
+        mode: which scores rank; None for the settings' choice.
+        k: passages an answer may draw on.
+    """
+
+    language: str | None = None
+    where: Where = ANYWHERE
+    mode: Mode | None = None
+    k: int = 8
+
+
+class Conversation:
+    """A session over an open index.
+
+    Attributes:
+        rag: the index; whoever opened it closes it.
+        session: where turns are kept.
+        options: for the next question.
+        last_question: also of a question that got no answer.
+    """
+
+    def __init__(self, rag: CrossLingualRAG, session: Session, options: Options) -> None:
+        self.rag = rag
+        self.session = session
+        self.options = options
+        self.last_question: str | None = session.turns[-1].answer.question if session.turns else None
+
+    @property
+    def last(self) -> Answer:
+        """The last answer.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        if not self.session.turns:
+            raise InputError("there is no answer yet: ask something first")
+        return self.session.turns[-1].answer
+
+    def ask(
+        self, question: str, stop: threading.Event, *, language: str | None = None, again: bool = False
+    ) -> Iterator[TextDelta | Answer]:
+        """The answer's text as it comes, then the `Answer`, which has become a turn unless it is empty.
+
+        Args:
+            language: BCP-47 tag to answer in this once.
+            again: whether the answer takes the place of the last turn, if that was to this question.
+
+        Raises:
+            RagError: as `CrossLingualRAG.stream`; or the turn cannot be written down.
+        """
+        turns = self.session.turns
+        again = again and bool(turns) and turns[-1].answer.question == question
+        earlier = turns[:-1] if again else turns
+        self.last_question = question
+        for event in self.rag.stream(
+            question,
+            language=language or self.options.language or _carried_on(question, earlier),
+            k=self.options.k,
+            where=self.options.where,
+            history=history(earlier),
+            mode=self.options.mode,
+            stop=stop,
+        ):
+            if isinstance(event, Answer) and event.text.strip():
+                self.session.add(event, replaces_last=again)
+            yield event
+
+    def search(self, question: str, *, k: int = 10) -> list[Passage]:
+        """The passages that fit `question`, without an answer; leaves no turn."""
+        return self.rag.retrieve(question, k=k, where=self.options.where, mode=self.options.mode)
+
+    def change(self, **options: object) -> None:
+        """Sets options for the questions that follow."""
+        self.options = replace(self.options, **options)  # type: ignore[arg-type]
+
+
+def history(turns: Sequence[Turn]) -> list[Message]:
+    """The latest turns as messages, oldest first; whole turns, as many as the budget holds.
+
+    Markers are taken out: their numbers are those of other passages.
+    """
+    messages: list[Message] = []
+    left = _MOST_CHARACTERS
+    for turn in reversed(turns[-_MOST_TURNS:]):
+        markers = MarkerFilter(0)
+        answered = markers.feed(turn.answer.text) + markers.finish()
+        left -= len(turn.answer.question) + len(answered)
+        if left < 0:
+            break
+        messages[:0] = [Message("user", turn.answer.question), Message("assistant", answered)]
+    return messages
+
+
+def _carried_on(question: str, earlier: Sequence[Turn]) -> str | None:
+    """The language to answer in, where the conversation's is more likely than the process's: after `5G?` or `OK`."""
+    return choose(question, requested=None, fallback=earlier[-1].answer.language)[0] if earlier else None

@@ -82,7 +82,11 @@ def _documents(
 
     \b
     ingest handbuch.pdf docs/ notes.md
+    # With metadata to filter by, as in `rag search … --where department=hr`:
     ingest policies --meta department=hr --exclude 'drafts/'
+    # What would be written, without writing:
+    ingest docs/ --dry-run
+    # Takes documents out again; their files stay:
     ingest remove 'policies/2019/*'
     """
     from ingest.api import ingest

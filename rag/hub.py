@@ -38,7 +38,7 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         CheckpointError: the repository lacks a file without which it cannot be a BGE-M3 checkpoint; nothing is fetched.
     """
     import httpx2
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     revision = revision or DEFAULT_REVISIONS.get(model, "main")
@@ -46,8 +46,7 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         folder = _cached(model, revision, cache)
         if folder is not None:
             return folder
-        siblings = HfApi(endpoint=endpoint).model_info(model, revision=revision, files_metadata=True).siblings or []
-        wanted = _wanted(model, {sibling.rfilename: sibling.size or 0 for sibling in siblings})
+        wanted = _listed(model, revision, endpoint)
         logger.info("fetching %s: %s in %d files", model, _readable_size(sum(wanted.values())), len(wanted))
         return Path(
             snapshot_download(
@@ -56,6 +55,26 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         )
     # The client lets its transport's errors through as they are; those of the disk and of offline mode are OSErrors,
     # and what its Xet transport has no name for is a RuntimeError.
+    except (httpx2.HTTPError, OSError, HFValidationError, RuntimeError) as error:
+        raise ModelUnavailableError(f"{_reason(model, revision, error)}; {WAY_OUT}") from error
+
+
+def download_size(model: str, revision: str | None = None, *, endpoint: str | None = None, timeout: float = 5) -> int:
+    """Bytes that `fetch` would bring over the network, as the hub lists them.
+
+    Args:
+        model: as for `fetch`, like `revision` and `endpoint`.
+        timeout: seconds.
+
+    Raises:
+        ModelUnavailableError, CheckpointError: as `fetch`.
+    """
+    import httpx2
+    from huggingface_hub.errors import HFValidationError
+
+    revision = revision or DEFAULT_REVISIONS.get(model, "main")
+    try:
+        return sum(_listed(model, revision, endpoint, timeout).values())
     except (httpx2.HTTPError, OSError, HFValidationError, RuntimeError) as error:
         raise ModelUnavailableError(f"{_reason(model, revision, error)}; {WAY_OUT}") from error
 
@@ -75,6 +94,14 @@ def _cached(model: str, revision: str, cache: Path | None) -> Path | None:
     folder = Path(config).parent
     whole = all((folder / name).exists() for name in REQUIRED) and any((folder / name).exists() for name in WEIGHTS)
     return folder if whole else None
+
+
+def _listed(model: str, revision: str, endpoint: str | None, timeout: float | None = None) -> dict[str, int]:
+    """Name and size in bytes of the files to fetch, as the hub lists them."""
+    from huggingface_hub import HfApi
+
+    info = HfApi(endpoint=endpoint).model_info(model, revision=revision, files_metadata=True, timeout=timeout)
+    return _wanted(model, {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []})
 
 
 def _wanted(model: str, sizes: dict[str, int]) -> dict[str, int]:

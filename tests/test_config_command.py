@@ -46,7 +46,7 @@ def test_every_setting_is_shown_once_with_its_default(call: Call) -> None:
     found = rows(call)
     groups = Settings().model_dump()
     names = {f"{group}.{name}" for group, values in groups.items() if isinstance(values, dict) for name in values}
-    assert set(found) == names | {"language"}
+    assert set(found) == names | {name for name, value in groups.items() if not isinstance(value, dict)}
     assert {row["source"] for row in found.values()} == {"default"}
     assert found["retrieval.depth"] == {
         "setting": "retrieval.depth",
@@ -136,3 +136,14 @@ def test_a_setting_that_is_not_allowed_is_an_error_of_usage(call: Call, in_folde
     assert (code, out) == (2, "")
     assert "store.collectoin" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_folder_as_a_flag_is_named_as_what_takes_a_server_out_of_effect(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAG_STORE__URL", "http://localhost:6333")
+    assert rows(call)["store.url"]["source"] == "environment"
+    found = rows(call, "--store", "index")
+    assert (found["store.url"]["value"], found["store.url"]["source"]) == (None, "flag")
+    monkeypatch.delenv("RAG_STORE__URL")
+    assert rows(call, "--store", "index")["store.url"]["source"] == "default", "there was nothing to take out"

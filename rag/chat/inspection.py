@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rag.chat.chat import Chat
 from rag.errors import InputError
 from rag.normalization import printable
 from rag.rendering.passages import highlighted
 from rag.rendering.records import answer_fields, to_json
 from rag.rendering.text import passage_text, place, sources_text
-from rag.types import Answer, Citation, Passage
+from rag.types import Answer, Chunk, Citation, Passage
 
 _TERMS = 8  # matched terms of a passage that /why shows
 
@@ -51,8 +53,11 @@ def quote(chat: Chat, argument: str) -> None:
             if known
             else "there is nothing to quote yet: ask something, or /search"
         )
-    for each in chat.numbered[int(digits)]:
-        _show(chat, each)
+    for chunk, spans in _originals(chat, chat.numbered[int(digits)]):
+        page = chunk.page_at(chunk.start + spans[0][0]) if spans else chunk.page
+        parts = [place(chunk.source, page, chunk.language), f"#{chunk.ordinal}", chunk.heading or chunk.title]
+        chat.say(" · ".join(part for part in parts if part))
+        chat.show(highlighted(chunk.text, spans, chat.screen))
 
 
 def why(chat: Chat, argument: str) -> None:
@@ -91,27 +96,22 @@ def numbered(answer: Answer) -> dict[int, list[Citation | Passage]]:
     return found
 
 
-def _show(chat: Chat, found: Citation | Passage) -> None:
-    place, text, quoted = _original(chat, found)
-    chat.say(place)
-    chat.show(highlighted(text, *quoted, chat.screen))
-    chat.say()
-
-
-def _original(chat: Chat, found: Citation | Passage) -> tuple[str, str, tuple[int, int]]:
-    """Heading, text and the quoted part of it, of the passage that holds what was found."""
-    if isinstance(found, Passage):
-        chunk, quoted = found.chunk, (0, 0)
-    else:
-        start, end = found.span
+def _originals(chat: Chat, found: Sequence[Citation | Passage]) -> list[tuple[Chunk, list[tuple[int, int]]]]:
+    """The passages that hold what was found, each once, with the spans of its text that are quoted."""
+    originals: dict[str, tuple[Chunk, list[tuple[int, int]]]] = {}
+    for each in found:
+        if isinstance(each, Passage):
+            originals.setdefault(each.chunk.id, (each.chunk, []))
+            continue
+        start, end = each.span
         chunk = next(
             passage.chunk
             for passage in chat.conversation.last.passages
-            if passage.chunk.uri == found.uri and passage.chunk.start <= start and end <= passage.chunk.end
+            if passage.chunk.uri == each.uri and passage.chunk.start <= start and end <= passage.chunk.end
         )
-        quoted = (start - chunk.start, end - chunk.start)
-    heading = " · ".join(part for part in (_place(found), f"#{chunk.ordinal}", chunk.heading or chunk.title) if part)
-    return heading, chunk.text, quoted
+        _, spans = originals.setdefault(chunk.id, (chunk, []))
+        spans.append((start - chunk.start, end - chunk.start))
+    return list(originals.values())
 
 
 def _place(found: Citation | Passage) -> str:

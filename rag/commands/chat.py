@@ -11,7 +11,15 @@ from rag.commands.shared import filter_options, load_settings, shared_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the latest conversation.")
 @click.option("--resume", "name", metavar="ID", help="Go on with the conversation whose id begins so.")
 @click.option("--lang", "language", metavar="L", help="Language to answer in, such as fr; by default each question's.")
-@click.option("-k", "count", default=8, show_default=True, type=click.IntRange(1, 100), help="Passages to answer from.")
+@click.option(
+    "-k",
+    "count",
+    default=8,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 100),
+    help="Passages to answer from.",
+)
 @click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), help="Which scores rank.")
 @filter_options
 @shared_options
@@ -36,8 +44,11 @@ def chat(
 
     \b
     rag chat
+    # Go on with the latest conversation:
     rag chat --continue
+    # Search Japanese passages alone, answer in German:
     rag chat --in ja --lang de
+    # Questions and commands from a pipe:
     printf 'How long is the warranty?\\n/json\\n' | rag chat
     """
     from rag.chat.conversation import Options

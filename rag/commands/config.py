@@ -46,7 +46,9 @@ def config(as_json: bool, store: str | None, collection: str | None, model: str 
 
     \b
     rag config
+    # What another command with this flag would use:
     rag config --store ./index
+    # The names of all that is not at its default:
     rag config --json | jq -r 'select(.source != "default") | .setting'
     """
     from rag.normalization import printable
@@ -55,30 +57,35 @@ def config(as_json: bool, store: str | None, collection: str | None, model: str 
     settings = load_settings(store=store, collection=collection, model=model)
     flags = {"store.url" if "://" in (store or "") else "store.path": store}
     flags |= {"store.collection": collection, "embedder.model": model}
-    rows = list(_rows(settings, {name for name, value in flags.items() if value is not None}))
+    flagged = {name for name, value in flags.items() if value is not None}
+    # A folder given here takes a server's address out of effect: that is the flag's doing too.
+    cleared = {"store.url"} if "store.path" in flagged else set()
+    rows = list(_rows(settings, flagged, cleared))
     if as_json:
         for row in rows:
             click.echo(to_json(asdict(row)))
         return
-    shown = ["–" if row.value is None else printable(str(row.value)) for row in rows]
-    names, values = max(len(row.setting) for row in rows), max(map(len, shown))
-    for row, value in zip(rows, shown, strict=True):
+    cells = ["–" if row.value is None else printable(str(row.value)) for row in rows]
+    names, values = max(len(row.setting) for row in rows), max(map(len, cells))
+    for row, value in zip(rows, cells, strict=True):
         named = row.source in ("environment", ".env")
         origin = f"{row.source} ({row.variable})" if named else row.source
         click.echo(f"{row.setting:<{names}}  {value:<{values}}  {origin}")
 
 
-def _rows(settings: Settings, flagged: set[str]) -> Iterator[Row]:
-    given = _given(type(settings))
+def _rows(settings: Settings, flagged: set[str], cleared: set[str]) -> Iterator[Row]:
+    given = given_by_source(type(settings))
     for name, value in _leaves(settings):
         variable = f"RAG_{name.replace('.', '__').upper()}"
         source = "flag" if name in flagged else next((origin for origin in _SOURCES[1:] if name in given[origin]), None)
+        if source is not None and name in cleared:
+            source = "flag"
         if source is None:
             value, source, variable = _fallback(settings, name, value, variable)
-        yield Row(name, _shown(name, value), source, variable)
+        yield Row(name, shown(name, value), source, variable)
 
 
-def _given(settings: type[Settings]) -> dict[str, set[str]]:
+def given_by_source(settings: type[Settings]) -> dict[str, set[str]]:
     """By source, the names of the settings that it gives."""
     from pydantic_settings import EnvSettingsSource, InitSettingsSource, SecretsSettingsSource
 
@@ -117,7 +124,8 @@ def _fallback(settings: Settings, name: str, value: Any, variable: str) -> tuple
     return value, "default", variable
 
 
-def _shown(name: str, value: Any) -> str | float | None:
+def shown(name: str, value: Any) -> str | float | None:
+    """The value of a setting as JSON has it, without what is secret in it."""
     if hasattr(value, "get_secret_value"):
         return _MASK
     if value is None or isinstance(value, (int, float)):

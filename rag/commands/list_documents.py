@@ -105,10 +105,8 @@ def _table(documents: Sequence[StoredDocument], screen: Screen) -> str:
         documents: at least one.
         screen: titles are cut to its width; for a pipe nothing is cut or added.
     """
-    from rich.cells import cell_len
-
     from rag.normalization import printable, visible
-    from rag.rendering.cells import cut, padded
+    from rag.rendering.cells import cut, padded, width_of
     from rag.rendering.directions import oriented
     from rag.rendering.text import local_time
 
@@ -125,7 +123,7 @@ def _table(documents: Sequence[StoredDocument], screen: Screen) -> str:
             for document in documents
         ),
     ]
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    widths = [max(width_of(row[column]) for row in rows) for column in range(len(_HEAD))]
     width = screen.width
     left = None if width is None else width - sum(widths[:-1]) - len(_GAP) * (len(_HEAD) - 1)
     lines = []

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -16,13 +16,29 @@ from rag.errors import InputError, RagError
 if TYPE_CHECKING:
     from rag_config.settings import Settings
 
+    _TextType = click.ParamType[str]
+else:
+    _TextType = click.ParamType  # generic only in recent versions
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+COMPLETE_WORDS = "words"
+"""Value of _RAG_COMPLETE and _INGEST_COMPLETE with which the shell asks for the completions of its last word."""
 
 _LOGGERS = ("rag", "ingest")
 
 
+def help_option(command: Command) -> Command:
+    """Adds -h and --help, which show the command's page."""
+    names = ("-h", "--help")
+    return click.option(
+        *names, is_flag=True, is_eager=True, expose_value=False, callback=_help, help="Show this page and exit."
+    )(command)
+
+
 def shared_options(command: Command) -> Command:
-    """Adds --store, --collection, --model and --debug."""
+    """Adds --store, --collection, --model, --debug and --help."""
+    command = help_option(command)
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks and details."),
         click.option("--model", metavar="M", help="Embedding model: hub id, folder, or pocket-m3 (bundled)."),
@@ -31,6 +47,11 @@ def shared_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def question_argument(command: Command) -> Command:
+    """Adds QUESTION; `-` stands for what the standard input holds."""
+    return click.argument("question", type=_Question())(command)
 
 
 def filter_options(command: Command) -> Command:
@@ -47,9 +68,17 @@ def filter_options(command: Command) -> Command:
 
 
 def load_settings(
-    *, store: str | None = None, collection: str | None = None, model: str | None = None, mode: str | None = None
+    *,
+    store: str | None = None,
+    collection: str | None = None,
+    model: str | None = None,
+    mode: str | None = None,
+    more: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Settings:
     """The settings, flags on top.
+
+    Args:
+        more: further values by group, which go before everything.
 
     Raises:
         InputError: a value that is not allowed, or a file that does not parse; one line, naming it.
@@ -60,7 +89,7 @@ def load_settings(
     from pydantic_settings import SettingsError
     from rag_config.settings import Settings
 
-    given: dict[str, dict[str, str | None]] = {"store": {}, "embedder": {}, "retrieval": {}}
+    given: dict[str, dict[str, object]] = {"store": {}, "embedder": {}, "retrieval": {}}
     for group, name, value in (
         ("store", "collection", collection),
         ("embedder", "model", model),
@@ -71,6 +100,8 @@ def load_settings(
     if store is not None:
         # A folder given here must not lose to a server's address in the environment.
         given["store"] |= {"url": store} if "://" in store else {"path": store, "url": None}
+    for group, values in (more or {}).items():
+        given[group] = {**given.get(group, {}), **values}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic turns the tables into their groups
     except ValidationError as error:
@@ -116,6 +147,11 @@ def run(command: click.Command, name: str) -> NoReturn:
         # A file name need not be valid text; what cannot be written is written as an escape, which JSON knows too.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    variable = f"_{name.upper()}_COMPLETE"
+    if os.environ.get(variable) == COMPLETE_WORDS:
+        from rag.commands.completion_values import answer
+
+        answer(command, name, variable)
     handler = _log_to_stderr()
     try:
         sys.exit(_exit_code(command, name))
@@ -132,6 +168,9 @@ def _exit_code(command: click.Command, name: str) -> int:
             sys.stdout.flush()
     except click.exceptions.Exit as request:
         return request.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         _say(f"{context.command_path if context else name}: {error.format_message()} (--help shows what can be given)")
@@ -175,6 +214,54 @@ def _log_to_stderr() -> logging.Handler:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("rag.hub").setLevel(logging.INFO)
     return handler
+
+
+class _Question(_TextType):
+    """A question as a word, or read from a pipe.
+
+    A missing one is not looked for there: a command inside `while read …` would swallow what the loop is to read, and
+    one that is started without a terminal would wait for ever.
+    """
+
+    name = "question"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "Give it in quotes, or - to read it from the standard input"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value != "-" or (ctx is not None and ctx.resilient_parsing):
+            return value
+        return _question_from_input(ctx.command_path if ctx else "rag")
+
+
+def _question_from_input(command: str) -> str:
+    """All of the standard input.
+
+    Raises:
+        InputError: there is none, it is empty, or no UTF-8.
+    """
+    if sys.stdin is None:
+        raise InputError("the standard input is closed: give the question in quotes instead of -")
+    if sys.stdin.isatty():
+        _say(f"{command}: type the question, then Ctrl-D on a line of its own")
+    try:
+        question = sys.stdin.buffer.read().decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the question on the standard input is not UTF-8 (byte 0x{error.object[error.start]:02x} at "
+            f"{error.start}): convert it, as with `iconv -f ISO-8859-1 -t UTF-8`"
+        ) from error
+    if not question:
+        raise InputError("the standard input holds no question: write one into the pipe, or give it in quotes")
+    return question
+
+
+def _help(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from rag.commands.help_page import page
+
+        click.echo(page(context))
+        context.exit()
 
 
 def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:

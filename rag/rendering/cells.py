@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-# Japanese typesetting begins no line with these, though Unicode's categories call them letters (JIS X 4051, 3.2).
+# Japanese begins no line with these, though they are letters (Unicode TR 14, classes CJ and NS).
 _NOT_FIRST = frozenset("々ゝゞヽヾーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ")
 _STAYS_WITH_WHAT_IS_BEFORE = ("Pe", "Pf", "Po")
 _STAYS_WITH_WHAT_FOLLOWS = ("Ps", "Pi")
@@ -29,19 +29,15 @@ def width_of(text: str) -> int:
 
 def padded(cell: str, width: int, *, to_the_right: bool = False) -> str:
     """`cell` with spaces up to `width` cells, before it if it is moved to the right."""
-    from rich.cells import cell_len
-
-    spaces = " " * (width - cell_len(cell))
+    spaces = " " * (width - width_of(cell))
     return spaces + cell if to_the_right else cell + spaces
 
 
 def cut(text: str, width: int) -> str:
     """`text`, or as much of its beginning as fits into `width` cells with an ellipsis."""
-    from rich.cells import cell_len, set_cell_size
-
-    if cell_len(text) <= width:
+    if width_of(text) <= width:
         return text
-    return set_cell_size(text, width - 1).rstrip() + "…"
+    return next(folded(text, width - 1)).rstrip() + "…"
 
 
 def wrapped(text: str, width: int) -> list[tuple[int, int]]:

@@ -116,46 +116,42 @@ class MarkdownStream:
         self._not_before = now + max(self._frame, _REST * (now - started))
 
     def _draw(self, *, is_last: bool) -> None:
-        from rag.rendering.lines import EMPTY
+        from rag.rendering.lines import EMPTY, lines_of
+        from rag.rendering.markup import last_line, settled
 
         size = self._screen.size or self._size
-        for_good, live = self._lines(size.columns, is_last=is_last)
-        room = max(size.lines - 1, 1)
+        looked_at = last_line(self._source)
+        count, continued = (len(self._source), None) if is_last else self._finished(looked_at)
+        rest = self._source[count:]
+        for_good = lines_of(self._source[:count], self._screen, size.columns, self._continued)
+        live = lines_of(settled(rest), self._screen, size.columns, continued)
+        if for_good and self._follows_a_block and self._continued is None:
+            for_good = [EMPTY, *for_good]
+        follows_a_block = self._follows_a_block or bool(for_good)
+        if live and follows_a_block and continued is None:
+            live = [EMPTY, *live]
         if not live and (for_good or self._shown):
             live = [EMPTY]
-        is_cropped = len(live) > room
-        live = live[-room:]
+        room = max(size.lines - 1, 1)
+        is_cropped, live = len(live) > room, live[-room:]
         same = 0
         if not (is_cropped or self._is_cropped or size.columns != self._size.columns):
             same = _in_common(self._shown, [*for_good, *live])
+        self._is_torn = True
         self._replace(same, [*for_good, *live], self._rows(size))
+        self._source, self._continued, self._follows_a_block = rest, continued, follows_a_block
+        self._looked_at = looked_at._replace(start=looked_at.start - count)
         self._shown, self._is_cropped, self._size = live, is_cropped, size
+        self._is_torn = False
 
-    def _lines(self, width: int, *, is_last: bool) -> tuple[list[Line], list[Line]]:
-        """The lines of blocks that are finished since the last drawing, and those of the one that is not."""
-        from rag.rendering.lines import lines_of
-        from rag.rendering.markup import finished, last_line, settled
+    def _finished(self, looked_at: LastLine) -> tuple[int, Continued | None]:
+        """How many characters can be printed for good, and the list that is cut there."""
+        from rag.rendering.markup import finished
 
-        count, continued = len(self._source), None
-        if not is_last:
-            count, continued = 0, self._continued
-            looked_at = last_line(self._source)
-            if looked_at != self._looked_at:
-                known = self._source if looked_at.is_known else self._source[: looked_at.start]
-                count, continued = finished(known, self._continued)
-            self._looked_at = looked_at._replace(start=looked_at.start - count)
-        for_good = self._spaced(lines_of(self._source[:count], self._screen, width, self._continued))
-        self._source, self._continued = self._source[count:], continued
-        return for_good, self._spaced(lines_of(settled(self._source), self._screen, width, continued), live=True)
-
-    def _spaced(self, lines: list[Line], *, live: bool = False) -> list[Line]:
-        """`lines` after an empty one, if a block stands above them that they do not continue."""
-        from rag.rendering.lines import EMPTY
-
-        if lines and self._follows_a_block and self._continued is None:
-            lines = [EMPTY, *lines]
-        self._follows_a_block |= bool(lines) and not live
-        return lines
+        if looked_at == self._looked_at:
+            return 0, self._continued
+        known = self._source if looked_at.is_known else self._source[: looked_at.start]
+        return finished(known, self._continued)
 
     def _rows(self, size: Size) -> int:
         """Rows that the lines on the screen take now."""
@@ -181,20 +177,8 @@ class MarkdownStream:
             self._write(text)
 
     def _write(self, text: str) -> None:
-        self._is_torn = True
         self._stream.write(text)
         self._stream.flush()
-        self._is_torn = False
-
-
-def rendered(source: str, screen: Screen) -> str:
-    """Markdown that is there already, as `MarkdownStream` leaves it on the screen."""
-    from io import StringIO
-
-    text = StringIO()
-    with MarkdownStream(text, screen) as stream:
-        stream._source = without_controls(source)
-    return text.getvalue()
 
 
 def _in_common(before: list[Line], after: list[Line]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rag.normalization import without_controls
@@ -14,30 +15,27 @@ from rag.rendering.visual_order import Piece
 _BEGINS, _ENDS = ">>", "<<"  # around what is highlighted, where there are no styles
 
 
-def highlighted(text: str, start: int, end: int, screen: Screen) -> str:
-    """`text` with [start, end) in bold and underlined, or between >> and << on a screen without styles.
+def highlighted(text: str, spans: Sequence[tuple[int, int]], screen: Screen) -> str:
+    """`text` with what is in `spans` in bold and underlined, or between >> and << on a screen without styles.
 
     On a terminal it is wrapped to its width, right-to-left paragraphs at the right edge.
 
     Args:
-        start: code point; with `end` the same, nothing is highlighted.
+        spans: [start, end) in code points, in any order; they may overlap.
     """
-    before, inside, after = (_shown(part) for part in (text[:start], text[start:end], text[end:]))
-    if inside and not screen.colours:
-        before, inside, after = before + _BEGINS, inside, _ENDS + after
+    shown, marked = _marked(text, _joined(spans), with_signs=not screen.colours)
     width = screen.width
     if width is None:
-        return before + inside + after
-    text, start, end = before + inside + after, len(before), len(before) + len(inside)
+        return shown
     if screen.order == "directed":
         # The direction of a line is taken back behind its end, and the end of the last one is the caller's.
         screen = replace(screen, order="padded")
     lines: list[str] = []
     at = 0
-    for paragraph in text.split("\n"):
+    for paragraph in shown.split("\n"):
         direction = base_direction(paragraph)
         for first, last in wrapped(paragraph, width):
-            pieces = arranged(_pieces(text, at + first, at + last, start, end), direction, width, screen)
+            pieces = arranged(_pieces(shown, at + first, at + last, marked), direction, width, screen)
             lines.append("".join(_styled(piece, screen) for piece in pieces))
         at += len(paragraph) + 1
     return "\n".join(lines)
@@ -45,17 +43,44 @@ def highlighted(text: str, start: int, end: int, screen: Screen) -> str:
 
 def laid_out(text: str, screen: Screen) -> str:
     """Plain text, wrapped to the screen's width, right-to-left paragraphs at the right edge."""
-    return highlighted(text, 0, 0, screen)
+    return highlighted(text, (), screen)
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in order, without empty ones, those that overlap made one."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _marked(text: str, spans: Sequence[tuple[int, int]], *, with_signs: bool) -> tuple[str, list[tuple[int, int]]]:
+    """`text` as it can be shown, and where its spans are then."""
+    shown, marked, at = "", [], 0
+    for start, end in spans:
+        shown += _shown(text[at:start]) + (_BEGINS if with_signs else "")
+        begin = len(shown)
+        shown += _shown(text[start:end])
+        marked.append((begin, len(shown)))
+        shown += _ENDS if with_signs else ""
+        at = end
+    return shown + _shown(text[at:]), marked
 
 
 def _shown(text: str) -> str:
     return without_controls(text).expandtabs(4)
 
 
-def _pieces(text: str, first: int, last: int, start: int, end: int) -> list[Piece]:
-    """The line [first, last) in up to three pieces; the style of what is in [start, end) is true."""
-    cuts = sorted({first, last, *(cut for cut in (start, end) if first < cut < last)})
-    return [Piece(text[here:there], start <= here < end) for here, there in itertools.pairwise(cuts)]
+def _pieces(text: str, first: int, last: int, marked: Sequence[tuple[int, int]]) -> list[Piece]:
+    """The line [first, last) cut where a mark begins or ends; the style of what is marked is true."""
+    cuts = sorted({first, last, *(cut for span in marked for cut in span if first < cut < last)})
+    return [
+        Piece(text[here:there], any(start <= here < end for start, end in marked))
+        for here, there in itertools.pairwise(cuts)
+    ]
 
 
 def _styled(piece: Piece, screen: Screen) -> str:

@@ -40,13 +40,15 @@ class _Terminal(NamedTuple):
 # Seen by eye in VTE 0.70, Konsole 22.12, mlterm 3.9, Alacritty 0.11 and xterm 379. Konsole takes no direction of lines
 # but obeys isolates; mlterm finds the direction of a line by itself and shows isolates as boxes. Of those that cannot
 # be tried on Linux, the issues of their makers tell: microsoft/terminal 538 and 18659, xtermjs/xterm.js 701.
+# Only of VTE and Alacritty is it certain that they reflow and take the cursor along. To think so wrongly erases lines
+# above a block that is drawn again in a window made narrower; not to think so leaves old lines there.
 _TERMINALS = (
     _Terminal("VTE_VERSION", None, "directed", True),
-    _Terminal("KONSOLE_VERSION", None, "padded", True),
+    _Terminal("KONSOLE_VERSION", None, "padded", False),
     _Terminal("MLTERM", None, "plain", False),
-    _Terminal("TERM_PROGRAM", "Apple_Terminal", "isolated", True),
-    _Terminal("TERM_PROGRAM", "vscode", "visual", True),
-    _Terminal("WT_SESSION", None, "visual", True),
+    _Terminal("TERM_PROGRAM", "Apple_Terminal", "isolated", False),
+    _Terminal("TERM_PROGRAM", "vscode", "visual", False),
+    _Terminal("WT_SESSION", None, "visual", False),
     _Terminal("ALACRITTY_WINDOW_ID", None, "visual", True),
     _Terminal("XTERM_VERSION", None, "visual", False),
     _Terminal("TERM", "linux", "visual", False),

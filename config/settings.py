@@ -7,6 +7,7 @@ over defaults; both files are looked for in the working folder.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,6 @@ from pydantic_settings import (
 )
 
 APPLICATION = "cross-lingual-rag"
-
-_MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class _Group(BaseModel):
@@ -47,15 +46,23 @@ class StoreSettings(_Group):
     """Whether a collection made on the server keeps int8 copies of its dense vectors in memory."""
     on_disk: bool = True
     """Whether a collection made on the server keeps its original vectors on disk."""
-    tenant_key: _MetadataKey | None = None
+    tenant_key: str | None = None
     """Metadata key that separates the tenants of a new collection: all documents must have it, all searches name it."""
-    metadata_keys: Annotated[tuple[_MetadataKey, ...], NoDecode, Field(max_length=31)] = ()
+    metadata_keys: Annotated[tuple[str, ...], NoDecode, Field(max_length=31)] = ()
     """Metadata keys, with commas between, that a server indexes before any data; others when they are first met."""
 
     @field_validator("metadata_keys", mode="before")
     @classmethod
     def _are_words(cls, value: object) -> object:
-        return [word for word in value.replace(",", " ").split() if word] if isinstance(value, str) else value
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("tenant_key", "metadata_keys")
+    @classmethod
+    def _are_keys(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for key in (value,) if isinstance(value, str) else value or ():
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+                raise ValueError(f"{key!r} cannot be a metadata key: use letters, digits, _ and -")
+        return value
 
     @field_validator("path", mode="before")
     @classmethod

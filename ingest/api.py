@@ -38,7 +38,8 @@ def ingest(
         on_progress: called after every file.
 
     Raises:
-        InputError: no paths, or a metadata key that cannot be stored.
+        InputError: no paths, a metadata key that cannot be stored, or an index with tenants and no word of whose the
+            documents are.
         NotConfiguredError: the model cannot be had, or the index was made with another one.
         UnavailableError: the store cannot be opened or written; what was committed before stays.
     """
@@ -52,8 +53,10 @@ def ingest(
     _require_storable(metadata or {})
     store = build.store(settings)
     try:
-        embedder = build.embedder(settings, build.checkpoint(settings, _index(store)))
-        known = _known(store, embedder, dry_run)
+        index = _index(store)
+        build.require_tenant(metadata or {}, index, settings)
+        embedder = build.embedder(settings, build.checkpoint(settings, index))
+        known = _known(store, embedder, settings, dry_run)
         ingestion = Ingestion(
             store,
             embedder,
@@ -75,15 +78,15 @@ def _index(store: PassageStore) -> IndexInfo | None:
         return None
 
 
-def _known(store: PassageStore, embedder: Embedder, dry_run: bool) -> dict[str, str]:
+def _known(store: PassageStore, embedder: Embedder, settings: Settings, dry_run: bool) -> dict[str, str]:
     """Version of each document in the index by URI; the index is there afterwards, unless this is a dry run."""
     if dry_run:
         try:
-            build.require_fit(store, embedder)
+            build.require_fit(store, embedder, settings)
         except IndexMissingError:
             return {}
     else:
-        store.prepare(build.index_info(embedder))
+        store.prepare(build.index_info(embedder, settings))
     return {document.uri: document.version for document in store.documents()}
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest import chunking, readers
 from ingest.discovery import Found
-from rag.errors import EmbeddingError, RagError, ReadError
+from rag.errors import EmbeddingError, InputError, RagError, ReadError, UnavailableError
 from rag.language import detect
 from rag.locations import source_of
 from rag.ports import Embedder, PassageStore
@@ -127,18 +127,21 @@ class Ingestion:
         """Ingests `files`.
 
         Raises:
-            UnavailableError: the store went away; what was committed until then stays.
+            UnavailableError: the store went away; what was committed until then stays, and the message says how much.
             NotConfiguredError: the model cannot be used.
         """
         report = IngestReport()
         meter = _Meter(files, self._on_progress)
-        for position, found in enumerate(files, start=1):
-            self._take(found, report)
-            meter.take(found)
-            if position == len(files) or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
-                self._write(report, meter)
-            if not self._waiting:
-                meter.finish(report.chunks)
+        try:
+            for position, found in enumerate(files, start=1):
+                self._take(found, report)
+                meter.take(found)
+                if position == len(files) or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
+                    self._write(report, meter)
+                if not self._waiting:
+                    meter.finish(report.chunks)
+        except UnavailableError as error:
+            raise type(error)(f"{error} ({_so_far(report, len(files))})") from error
         report.seconds = meter.seconds
         return report
 
@@ -196,7 +199,7 @@ class Ingestion:
             try:
                 if not self._dry_run:
                     self._commit(work, vectors, meter)
-            except EmbeddingError as error:
+            except (EmbeddingError, InputError) as error:  # the latter: it is another tenant's document
                 report.fail(work.uri, str(error))
                 continue
             if work.uri in self._known:
@@ -272,6 +275,12 @@ def _version(data: bytes, format: str, chunk_tokens: int, metadata: Mapping[str,
     digest = hashlib.blake2b(data, digest_size=16)
     digest.update(json.dumps(shape).encode())
     return digest.hexdigest()
+
+
+def _so_far(report: IngestReport, files: int) -> str:
+    written = report.added + report.updated
+    left = files - written - report.unchanged - report.failed - report.skipped
+    return f"{written} of {files} files were written and stay, {left} not yet: the same command goes on with them"
 
 
 def _known_types() -> str:

@@ -62,6 +62,8 @@ def remove(
             click.echo(f"ingest: {known.unknown(word)}", err=True)
         documents = list({document.uri: document for some in found.values() for document in some}.values())
         if not documents:
+            if as_json:
+                click.echo(_fields([], unknown, dry_run=dry_run))
             return InputError.exit_code
         if not as_json or asks:
             _announce(documents, shorten=asks)

@@ -32,7 +32,7 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
     store = build.store(settings)
     found = build.checkpoint(settings, store.info())
     embedder = build.embedder(settings, found)
-    build.require_fit(store, embedder)
+    build.require_fit(store, embedder, settings)
     return CrossLingualRAG(
         Retriever(embedder, store, build.ranking(settings, found), depth=settings.retrieval.depth),
         store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -78,29 +79,68 @@ def store(settings: Settings) -> PassageStore:
     if settings.store.url:
         from rag.stores.server import ServerStore
 
-        key = settings.store.api_key
         return ServerStore(
             settings.store.url,
             settings.store.collection,
-            api_key=key.get_secret_value() if key else None,
+            api_key=_store_key(settings),
             timeout=settings.store.timeout,
             quantization=settings.store.quantization,
             on_disk=settings.store.on_disk,
+            metadata_keys=settings.store.metadata_keys,
         )
     from rag.stores.edge import EdgeStore
 
     return EdgeStore(settings.store.path / settings.store.collection)
 
 
-def index_info(embedder: Embedder) -> IndexInfo:
+def server(settings: Settings, *, timeout: float) -> str:
+    """What answers at `settings.store.url`, which must be set: version and protocol, as `Qdrant 1.19.1 over gRPC`.
+
+    Args:
+        timeout: seconds for a request.
+
+    Raises:
+        InputError: the server's address or key cannot be used.
+        StoreError: the server cannot be reached, or is too old.
+    """
+    from rag.stores.server_connection import server_at
+
+    assert settings.store.url is not None, "the store is no server"
+    return server_at(settings.store.url, api_key=_store_key(settings), timeout=timeout)
+
+
+def collections(settings: Settings) -> list[str]:
+    """Names of this application's collections in the store, sorted; no index is opened.
+
+    Raises:
+        InputError: the server's address or key cannot be used.
+        StoreError: the server does not answer, or the folder cannot be read.
+    """
+    if settings.store.url:
+        from rag.stores.server_metadata import collections_on
+
+        return collections_on(settings.store.url, api_key=_store_key(settings), timeout=settings.store.timeout)
+    from rag.stores.index_folder import collections_in
+
+    return collections_in(settings.store.path)
+
+
+def _store_key(settings: Settings) -> str | None:
+    key = settings.store.api_key
+    return key.get_secret_value() if key else None
+
+
+def index_info(embedder: Embedder, settings: Settings) -> IndexInfo:
     """What an index made with `embedder` carries."""
     from rag.stores.schema import SCHEMA_VERSION
 
-    return IndexInfo(SCHEMA_VERSION, embedder.fingerprint, embedder.model, embedder.dimension)
+    return IndexInfo(
+        SCHEMA_VERSION, embedder.fingerprint, embedder.model, embedder.dimension, settings.store.tenant_key
+    )
 
 
-def require_fit(store: PassageReader, embedder: Embedder) -> None:
-    """Refuses an index that was not made with `embedder` and this version's schema.
+def require_fit(store: PassageReader, embedder: Embedder, settings: Settings) -> None:
+    """Refuses an index that was not made with `embedder`, this version's schema and the tenant key of the settings.
 
     Raises:
         IndexMissingError: there is no index yet.
@@ -108,7 +148,22 @@ def require_fit(store: PassageReader, embedder: Embedder) -> None:
     """
     from rag.stores.schema import require_match
 
-    require_match(store.info(), index_info(embedder))
+    require_match(store.info(), index_info(embedder, settings))
+
+
+def require_tenant(metadata: Mapping[str, str], index: IndexInfo | None, settings: Settings) -> None:
+    """Refuses documents that would be nobody's in an index that separates tenants.
+
+    Args:
+        metadata: what is given to all of them.
+        index: what they are for; None where it is still to be made, as the settings say.
+
+    Raises:
+        InputError: the metadata name no tenant.
+    """
+    from rag.stores.tenants import require_given
+
+    require_given(metadata, index.tenant_key if index else settings.store.tenant_key)
 
 
 def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
@@ -124,20 +179,27 @@ def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
     return language_model(settings)
 
 
-def language_model(settings: Settings) -> ChatModel:
-    """The configured language model, `settings.llm.model`, which must be set."""
+def language_model(
+    settings: Settings, *, max_tokens: int | None = None, timeout: float | None = None, retries: int | None = None
+) -> ChatModel:
+    """The configured language model, `settings.llm.model`, which must be set.
+
+    Args:
+        max_tokens, timeout, retries: instead of the settings' values.
+    """
     from rag.chat_models.openai_chat import OpenAIChatModel
 
-    assert settings.llm.model is not None, "no language model is configured"
-    base_url, key = settings.llm.endpoint()
+    llm = settings.llm
+    assert llm.model is not None, "no language model is configured"
+    base_url, key = llm.endpoint()
     return OpenAIChatModel(
-        settings.llm.model,
+        llm.model,
         base_url=base_url,
         api_key=key.get_secret_value() if key else None,
-        temperature=settings.llm.temperature,
-        max_tokens=settings.llm.max_tokens,
-        timeout=settings.llm.timeout,
-        retries=settings.llm.retries,
+        temperature=llm.temperature,
+        max_tokens=llm.max_tokens if max_tokens is None else max_tokens,
+        timeout=llm.timeout if timeout is None else timeout,
+        retries=llm.retries if retries is None else retries,
     )
 
 

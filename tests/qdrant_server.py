@@ -53,7 +53,8 @@ class Call:
     """One request as the server understood it.
 
     Attributes:
-        name: `create`, `drop`, `exists`, `info`, `index`, `upsert`, `set_payload`, `delete`, `count`, `scroll`, `query`
+        name: `create`, `drop`, `exists`, `list`, `info`, `index`, `upsert`, `set_payload`, `delete`, `count`, `scroll`,
+            `query`
         protocol: `http` or `grpc`.
     """
 
@@ -151,8 +152,13 @@ class QdrantServer:
             metadata=request.metadata,
         )
 
-    def _index(self, collection: str, field: str, kind: models.PayloadSchemaType) -> models.UpdateResult:
-        schema = models.PayloadIndexInfo(data_type=kind, points=0)
+    def _list(self, collection: str) -> list[str]:
+        return [each.name for each in self._engine.get_collections().collections]
+
+    def _index(
+        self, collection: str, field: str, kind: models.PayloadSchemaType, params: models.KeywordIndexParams | None
+    ) -> models.UpdateResult:
+        schema = models.PayloadIndexInfo(data_type=kind, params=params, points=0)
         self._indexes.setdefault(collection, {})[field] = schema
         return _DONE
 
@@ -236,7 +242,7 @@ def _read_http(method: str, rest: str, body: Any) -> tuple[str, dict[str, Any]]:
         case "DELETE", "":
             return "drop", {}
         case "PUT", "/index":
-            return "index", {"field": body["field_name"], "kind": models.PayloadSchemaType(body["field_schema"])}
+            return "index", {"field": body["field_name"], **_index_kind(body["field_schema"])}
         case "PUT", "/points":
             points = models.PointsList.model_validate(body)
             return "upsert", {"points": points.points, "update_filter": points.update_filter}
@@ -253,12 +259,22 @@ def _read_http(method: str, rest: str, body: Any) -> tuple[str, dict[str, Any]]:
     raise Refusal(404, f"no {method} {rest}")
 
 
+def _index_kind(schema: Any) -> dict[str, Any]:
+    """A field's schema is the name of its kind, or parameters with the name in them."""
+    if isinstance(schema, str):
+        return {"kind": models.PayloadSchemaType(schema), "params": None}
+    params = models.KeywordIndexParams.model_validate(schema)
+    return {"kind": models.PayloadSchemaType(params.type.value), "params": params}
+
+
 def _written_http(name: str, answer: Any) -> Any:
     match name:
         case "exists":
             return {"exists": answer}
         case "count":
             return {"count": answer}
+        case "list":
+            return {"collections": [{"name": each} for each in answer]}
         case "scroll":
             return {"points": _plain(answer[0]), "next_page_offset": answer[1]}
     return _plain(answer)
@@ -289,11 +305,13 @@ def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else {}
             try:
-                found = _PATH.fullmatch(self.path.split("?")[0])
-                if found is None:
+                path = self.path.split("?")[0]
+                found = _PATH.fullmatch(path)
+                if found is None and path != "/collections":
                     raise Refusal(404, "no such path")
-                name, arguments = _read_http(self.command, found[2] or "", body)
-                answer = server.serve(name, "http", self.headers.get("api-key"), found[1], **arguments)
+                name, arguments = _read_http(self.command, found[2] or "", body) if found else ("list", {})
+                collection = found[1] if found else ""
+                answer = server.serve(name, "http", self.headers.get("api-key"), collection, **arguments)
             except Refusal as refusal:
                 self._send(refusal.status, {"status": {"error": refusal.reason}, "time": 0})
             else:
@@ -323,7 +341,8 @@ class _Service:
     def _serve(self, name: str, message: Any, context: Any, **arguments: Any) -> Any:
         key = dict(context.invocation_metadata()).get("api-key")
         try:
-            return self._server.serve(name, "grpc", key, message.collection_name, **arguments)
+            collection = getattr(message, "collection_name", "")
+            return self._server.serve(name, "grpc", key, collection, **arguments)
         except Refusal as refusal:
             context.abort(_CODES[refusal.status], refusal.reason)
 
@@ -337,6 +356,10 @@ class _Collections(_Service, wire.CollectionsServicer):
     def CollectionExists(self, request: Any, context: Any) -> Any:  # noqa: N802
         exists = self._serve("exists", request, context)
         return wire.CollectionExistsResponse(result=wire.CollectionExists(exists=exists))
+
+    def List(self, request: Any, context: Any) -> Any:  # noqa: N802
+        names = self._serve("list", request, context)
+        return wire.ListCollectionsResponse(collections=[wire.CollectionDescription(name=name) for name in names])
 
     def Get(self, request: Any, context: Any) -> Any:  # noqa: N802
         info = self._serve("info", request, context)
@@ -366,7 +389,10 @@ class _Points(_Service, wire.PointsServicer):
             wire.FieldType.FieldTypeFloat: models.PayloadSchemaType.FLOAT,
         }
         kind = kinds[request.field_type]
-        return _updated(self._serve("index", request, context, field=request.field_name, kind=kind))
+        params = None
+        if request.HasField("field_index_params"):
+            params = GrpcToRest.convert_payload_schema_params(request.field_index_params)
+        return _updated(self._serve("index", request, context, field=request.field_name, kind=kind, params=params))
 
     def Upsert(self, request: Any, context: Any) -> Any:  # noqa: N802
         points = [GrpcToRest.convert_point_struct(point) for point in request.points]

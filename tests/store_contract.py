@@ -2,7 +2,7 @@
 
 A test module subclasses `StoreContract` under a name that begins with Test and overrides two fixtures:
 
-    store    an empty store, prepared with `INFO`
+    empty    a store that was never prepared
     reopen   a function that closes a store and returns a second one over the same data
 
 `make_chunk`, `make_embedding` and `make_document` build what goes in; the same arguments make the same vectors.
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag.errors import IndexMismatchError, StoreError
+from rag.errors import IndexMismatchError, InputError, StoreError
 from rag.identity import point_id, text_hash
 from rag.ports import PassageStore
 from rag.stores.schema import SCHEMA_VERSION
@@ -26,6 +26,7 @@ from rag.types import Candidate, Chunk, Embedding, IndexInfo, SparseVector, Wher
 
 DIMENSION = 8
 INFO = IndexInfo(SCHEMA_VERSION, "0123456789abcdef", "tiny-model", DIMENSION)
+WITH_TENANTS = dataclasses.replace(INFO, tenant_key="team")
 VOCABULARY = 300
 
 Reopen = Callable[[PassageStore], PassageStore]
@@ -108,8 +109,19 @@ class StoreContract:
     """The port's promises."""
 
     @pytest.fixture
-    def store(self) -> PassageStore:
-        raise NotImplementedError("override this fixture with an empty store, prepared with INFO")
+    def empty(self) -> PassageStore:
+        raise NotImplementedError("override this fixture with a store that was never prepared")
+
+    @pytest.fixture
+    def store(self, empty: PassageStore) -> PassageStore:
+        empty.prepare(INFO)
+        return empty
+
+    @pytest.fixture
+    def shared(self, empty: PassageStore) -> PassageStore:
+        """An index that separates its tenants by `team`."""
+        empty.prepare(WITH_TENANTS)
+        return empty
 
     @pytest.fixture
     def reopen(self) -> Reopen:
@@ -410,6 +422,61 @@ class StoreContract:
     def test_the_same_model_under_another_name_is_accepted(self, store: PassageStore) -> None:
         store.prepare(dataclasses.replace(INFO, model="/models/copy-of-tiny"))
         assert store.info() == INFO
+
+    # Tenants
+
+    def test_a_search_sees_the_tenant_it_names_alone_and_naming_none_is_refused(self, shared: PassageStore) -> None:
+        for team in ("ops", "law"):
+            put(shared, make_document(f"file:///{team}", "v1", 3, metadata={"team": team}))
+        found = everything(shared, Where(metadata={"team": "ops"}))
+        assert [each.chunk.uri for each in found] == ["file:///ops"] * 3
+        assert everything(shared, Where(metadata={"team": "sales"})) == []
+        for where in (Where(), Where(languages=("en",)), Where(uris=("file:///law",)), Where(metadata={"team": ""})):
+            with pytest.raises(InputError, match=r"several tenants.*--where team=NAME") as refusal:
+                everything(shared, where)
+            assert "\n" not in str(refusal.value)
+
+    def test_a_document_of_no_tenant_is_refused_and_nothing_is_written(self, shared: PassageStore) -> None:
+        for metadata in ({}, {"team": ""}, {"department": "ops"}):
+            with pytest.raises(InputError, match="--meta team=NAME"):
+                shared.stage(*make_document("file:///a", "v1", 2, metadata=metadata))
+        with pytest.raises(StoreError, match="nothing is staged"):
+            shared.commit("file:///a", "v1")
+        assert list(shared.documents()) == []
+
+    def test_a_tenant_replaces_its_own_documents_and_nobody_else_s(self, shared: PassageStore) -> None:
+        put(shared, make_document("file:///a", "v1", 3, metadata={"team": "ops"}))
+        with pytest.raises(InputError, match=r"another 'team' than 'law'.*`ingest remove`"):
+            shared.stage(*make_document("file:///a", "v2", 2, metadata={"team": "law"}))
+        assert [each.version for each in shared.documents()] == ["v1"]
+        put(shared, make_document("file:///a", "v3", 2, metadata={"team": "ops"}, ingested_at=1_800_000_000.0))
+        assert [each.version for each in shared.documents()] == ["v3"]
+        shared.remove("file:///a")
+        put(shared, make_document("file:///a", "v2", 2, metadata={"team": "law"}))
+        assert len(everything(shared, Where(metadata={"team": "law"}))) == 2
+
+    def test_the_tenant_key_is_the_index_s_own_whatever_a_client_knows_of_it(
+        self, shared: PassageStore, reopen: Reopen
+    ) -> None:
+        put(shared, make_document("file:///a", "v1", 2, metadata={"team": "ops"}))
+        unaware = reopen(shared)
+        unaware.prepare(INFO)
+        assert unaware.info() == WITH_TENANTS
+        with pytest.raises(InputError, match="'team'"):
+            everything(unaware)
+        with pytest.raises(InputError, match="'team'"):
+            unaware.stage(*make_document("file:///b", "v1", 1))
+
+    def test_another_tenant_key_is_refused_with_both_names(self, shared: PassageStore) -> None:
+        with pytest.raises(IndexMismatchError, match=r"by 'team', but RAG_STORE__TENANT_KEY is 'site'.*--collection"):
+            shared.prepare(dataclasses.replace(INFO, tenant_key="site"))
+        assert shared.info() == WITH_TENANTS
+
+    def test_an_index_without_tenants_is_not_given_any_later(self, store: PassageStore) -> None:
+        with pytest.raises(IndexMismatchError, match=r"separates no tenants, but RAG_STORE__TENANT_KEY is 'team'"):
+            store.prepare(WITH_TENANTS)
+        put(store, make_document("file:///a", "v1", 1))
+        assert len(everything(store)) == 1
 
     # What is refused
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,16 +18,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pydantic import SecretStr
+from qdrant_client import models
 from rag_config.settings import Settings
 
 from ingest.api import ingest
+from ingest.cli import command as ingest_command
 from rag import build
 from rag.checkpoint import BUNDLED
 from rag.commands.doctor import doctor
 from rag.commands.shared import run
 from rag.doctor import Finding, Limits, examine
+from rag.doctor.finding import Setup
 from rag.doctor.installation import imports, packages, python_version
 from rag.doctor.machine import available_memory, parameters
+from tests.qdrant_server import qdrant_server, two_free_ports
 
 KEY = "sk-planted-1234567890"
 EVERY_CHECK = [
@@ -391,8 +397,87 @@ def test_a_store_that_is_not_there_yet_is_no_fault_but_the_next_step(settings: S
     found = findings(changed(settings, "store", collection="manuals"))
     assert found["store"].status == "pass"
     assert found["index"].status == "warn"
-    assert found["index"].remedy == "ingest PATH… --collection manuals"
+    assert found["index"].remedy == (
+        f"ingest PATH… --store {settings.store.path} --collection manuals --model pocket-m3"
+    )
     assert not settings.store.path.exists(), "an examination creates nothing"
+
+
+def test_the_next_step_is_a_command_that_works_and_says_no_more_than_it_must(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert Setup(Settings(), offline=True, limits=Limits()).ingest(None) == "ingest PATH…"
+    monkeypatch.setenv("RAG_STORE__TENANT_KEY", "team")
+    flags = ("--store", "my index", "--collection", "manuals", "--model", "pocket-m3")
+    _, out, _ = called(monkeypatch, capfd, "--json", "--offline", *flags)
+    [remedy] = [line["remedy"] for line in map(json.loads, out.splitlines()) if line["check"] == "index"]
+    assert remedy == "ingest PATH… --store 'my index' --collection manuals --model pocket-m3 --meta team=NAME"
+    (in_folder / "a.md").write_text("The belt is cleaned every Monday.\n")
+    monkeypatch.setattr(sys, "argv", shlex.split(remedy.replace("PATH…", "a.md")))
+    with pytest.raises(SystemExit) as left:
+        run(ingest_command, "ingest")
+    assert left.value.code == 0
+    assert (in_folder / "my index" / "manuals" / "index.json").exists()
+
+
+def on_server(settings: Settings, url: str, **values: object) -> Settings:
+    return changed(settings, "store", url=url, timeout=1.0, **values)
+
+
+def test_a_server_s_store_is_examined_without_a_folder_and_held_by_no_one(library: Settings) -> None:
+    with qdrant_server() as server:
+        settings = on_server(library, server.url)
+        found = findings(settings)
+        assert found["store"].detail == f"{server.url} is reached: Qdrant 1.19.1 over gRPC"
+        assert found["index"].remedy == f"ingest PATH… --store {server.url} --model pocket-m3"
+        assert "disk" not in found
+        with closing(build.store(settings)) as store:
+            store.prepare(build.index_info(build.embedder(settings), changed(settings, "store", tenant_key="team")))
+        found = findings(settings)
+        assert found["index"].detail.startswith("documents: 0, chunks: 0, schema version 1, tenants by team: http")
+        assert found["index"].remedy == f"ingest PATH… --store {server.url} --model pocket-m3 --meta team=NAME"
+        assert "held by" not in str(found)
+        assert found["index model"].status == "pass"
+        fault = only_fault(findings(on_server(library, server.url, tenant_key="site")))
+        assert fault.check == "index"
+        assert fault.detail == "the index separates its tenants by 'team', but RAG_STORE__TENANT_KEY is 'site'"
+        assert fault.remedy == "unset it, or ingest again into another --collection"
+
+
+def test_a_server_that_is_down_is_one_fault(library: Settings) -> None:
+    url = f"http://127.0.0.1:{two_free_ports()}"
+    found = findings(on_server(library, url))
+    fault = only_fault(found)
+    assert fault.check == "store"
+    assert f"no server answers at {url}" in fault.detail
+    assert "start it (`docker compose up -d`)" in str(fault.remedy)
+    assert "index" not in found
+    assert "index model" not in found
+
+
+def test_a_server_that_is_too_old_is_named_with_both_versions(library: Settings) -> None:
+    with qdrant_server(version="1.12.4") as server:
+        fault = only_fault(findings(on_server(library, server.url)))
+    assert fault.check == "store"
+    assert "has version 1.12.4, but 1.16 is the oldest" in fault.detail
+    assert "upgrade it" in str(fault.remedy)
+
+
+def test_a_wrong_key_of_a_server_is_named_and_never_shown(library: Settings) -> None:
+    with qdrant_server(api_key="k") as server:
+        fault = only_fault(findings(on_server(library, server.url, api_key=SecretStr(KEY))))
+    assert fault.check == "index"
+    assert "refuses the API key" in fault.detail
+    assert fault.remedy == "correct RAG_STORE__API_KEY"
+
+
+def test_a_collection_of_another_application_is_named(library: Settings) -> None:
+    with qdrant_server() as server:
+        server._engine.create_collection("default", models.VectorParams(size=4, distance=models.Distance.DOT))
+        fault = only_fault(findings(on_server(library, server.url)))
+    assert fault.check == "index"
+    assert "belongs to another application" in fault.detail
+    assert fault.remedy == "choose another --collection"
 
 
 def test_an_older_schema_is_named_with_the_way_out(library: Settings, collection: Path) -> None:
@@ -431,7 +516,7 @@ def test_an_index_of_another_model_is_named_with_both(library: Settings, collect
     assert "made with BAAI/bge-m3 (fingerprint abababababab" in fault.detail
     assert "in use is pocket-m3" in fault.detail
     assert "--model BAAI/bge-m3" in str(fault.remedy)
-    assert "--collection default-2" in str(fault.remedy)
+    assert f"ingest PATH… --store {library.store.path} --collection default-2 --model pocket-m3" in str(fault.remedy)
 
 
 def test_an_index_that_another_process_holds_is_named_with_its_holder(library: Settings, collection: Path) -> None:

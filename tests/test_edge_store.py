@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 from rag.errors import IndexMismatchError, IndexMissingError, RagError, StoreError
 from rag.ports import PassageStore
 from rag.stores.edge import EdgeStore
+from rag.stores.index_folder import collections_in
 from tests.store_contract import (
     INFO,
     Reopen,
@@ -44,9 +46,8 @@ def store(folder: Path) -> Iterator[EdgeStore]:
 
 class TestEdgeStore(StoreContract):
     @pytest.fixture
-    def store(self, folder: Path) -> Iterator[PassageStore]:
+    def empty(self, folder: Path) -> Iterator[PassageStore]:
         store = EdgeStore(folder)
-        store.prepare(INFO)
         yield store
         store.close()
 
@@ -151,13 +152,75 @@ def test_an_idle_store_lets_go_by_itself(folder: Path) -> None:
     store.close()
 
 
-def test_two_stores_of_one_process_take_turns(store: EdgeStore, folder: Path) -> None:
+def test_two_stores_of_one_process_share_the_open_index(store: EdgeStore, folder: Path, tmp_path: Path) -> None:
     put(store, make_document("file:///a", "v1", 2))
-    other = EdgeStore(folder)
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    other = EdgeStore(tmp_path / "link", wait_seconds=5.0)
+    held = (folder / "holder.json").stat().st_mtime_ns  # written anew whenever the index is opened
     for _ in range(3):
         assert len(everything(other)) == 2
         assert len(everything(store)) == 2
+    assert (folder / "holder.json").stat().st_mtime_ns == held
     other.close()
+    assert not (folder / "holder.json").exists()
+    assert len(everything(store)) == 2
+
+
+def test_a_store_searches_while_another_of_its_process_is_between_stage_and_commit(
+    store: EdgeStore, folder: Path
+) -> None:
+    put(store, make_document("file:///a", "v1", 2))
+    store.stage(*make_document("file:///b", "v1", 3))
+    other = EdgeStore(folder)
+    assert len(everything(other)) == 2
+    with pytest.raises(StoreError, match="nothing is staged"):
+        other.commit("file:///b", "v1")
+    other.stage(*make_document("file:///c", "v1", 4))
+    other.close()
+    store.commit("file:///b", "v1")
+    assert [each.uri for each in store.documents()] == ["file:///a", "file:///b"]
+    store.close()
+    assert sum(chunk.chunk.uri == "file:///c" for chunk in everything(store)) == 0
+
+
+def test_two_stores_of_one_process_that_stage_one_document_at_once_both_commit(store: EdgeStore, folder: Path) -> None:
+    put(store, make_document("file:///a", "v1", 2))
+    other = EdgeStore(folder)
+    store.stage(*make_document("file:///a", "v2", 3, ingested_at=1.0))
+    other.stage(*make_document("file:///a", "v3", 4, ingested_at=2.0))
+    store.commit("file:///a", "v2")
+    assert [each.version for each in other.documents()] == ["v2"]
+    other.commit("file:///a", "v3")
+    assert [(each.version, each.chunk_count) for each in store.documents()] == [("v3", 4)]
+    assert len(everything(store)) == 4
+    other.close()
+
+
+def test_an_index_that_was_deleted_from_the_disk_while_it_was_open_is_made_anew(store: EdgeStore, folder: Path) -> None:
+    put(store, make_document("file:///a", "v1", 2))
+    shutil.rmtree(folder)
+    again = EdgeStore(folder)
+    again.prepare(INFO)
+    put(again, make_document("file:///b", "v1", 1))
+    assert [each.uri for each in again.documents()] == ["file:///b"]
+    again.close()
+
+
+def test_an_index_made_before_there_were_tenants_is_read(store: EdgeStore, folder: Path) -> None:
+    assert set(json.loads((folder / "index.json").read_text())) == {
+        *("schema_version", "fingerprint", "model", "dimension")
+    }
+    assert store.info().tenant_key is None
+
+
+def test_the_collections_of_a_folder_are_those_with_an_index(store: EdgeStore, folder: Path) -> None:
+    assert collections_in(folder.parent / "nowhere") == []
+    EdgeStore(folder.with_name("alpha")).prepare(INFO)
+    folder.with_name("photos").mkdir()
+    (folder.parent / "readme.txt").write_text("no collection")
+    assert collections_in(folder.parent) == ["alpha", "default"]
+    with pytest.raises(StoreError, match="cannot read"):
+        collections_in(Path("/" + "x" * 300))
 
 
 def test_threads_that_search_see_one_version_whole_while_another_commits(store: EdgeStore) -> None:

@@ -29,9 +29,21 @@ from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.ports import PassageStore
 from rag.stores.schema import SCHEMA_VERSION
 from rag.stores.server import LEASE_SECONDS, ServerStore
+from rag.stores.server_connection import server_at
+from rag.stores.server_metadata import collections_on
 from rag.types import Where
 from tests.qdrant_server import Call, QdrantServer, Refusal, qdrant_server, two_free_ports
-from tests.store_contract import INFO, Reopen, StoreContract, everything, make_chunk, make_document, make_embedding, put
+from tests.store_contract import (
+    INFO,
+    WITH_TENANTS,
+    Reopen,
+    StoreContract,
+    everything,
+    make_chunk,
+    make_document,
+    make_embedding,
+    put,
+)
 
 COMPOSE = Path(__file__).parent.parent / "docker-compose.yml"
 NOWHERE = "http://localhost:6333"  # for a store that is given its client
@@ -47,9 +59,8 @@ class ServerContract(StoreContract):
         raise NotImplementedError("override this fixture with a function that opens the test's collection")
 
     @pytest.fixture
-    def store(self, new_store: NewStore) -> Iterator[PassageStore]:
+    def empty(self, new_store: NewStore) -> Iterator[PassageStore]:
         store = new_store()
-        store.prepare(INFO)
         yield store
         store.close()
 
@@ -223,6 +234,53 @@ def test_every_index_is_made_before_the_first_point(server: QdrantServer, store:
     assert order[0] == "create"
     assert set(order[1:first]) == set(indexed) - {"metadata.year"}
     assert order[first + 1 : last] == ["metadata.year"]
+
+
+@pytest.mark.parametrize("with_grpc", [True, False], ids=["grpc", "http"])
+def test_the_tenant_s_index_and_those_of_the_settings_are_made_before_any_data(with_grpc: bool) -> None:
+    with qdrant_server(grpc=with_grpc) as server:
+        store = ServerStore(server.url, "library", metadata_keys=("year", "team"))
+        store.prepare(WITH_TENANTS)
+        request = next(call for call in server.calls if call.name == "create").arguments["request"]
+        assert request.metadata["tenant_key"] == "team"
+        indexes = {call.arguments["field"]: call.arguments for call in server.calls if call.name == "index"}
+        assert indexes["metadata.team"]["params"] == models.KeywordIndexParams(
+            type=models.KeywordIndexType.KEYWORD, is_tenant=True
+        )
+        assert indexes["metadata.year"]["kind"] == models.PayloadSchemaType.KEYWORD
+        assert [field for field, index in indexes.items() if index["params"]] == ["metadata.team"]
+        assert "upsert" not in server.names()
+        server.calls.clear()
+        put(store, make_document("file:///a", "v1", 1, metadata={"team": "ops", "year": "2031"}))
+        assert "index" not in server.names()
+        store.close()
+
+
+@pytest.mark.parametrize("with_grpc", [True, False], ids=["grpc", "http"])
+def test_the_collections_of_a_server_are_those_of_this_application(with_grpc: bool) -> None:
+    with qdrant_server(api_key="k", grpc=with_grpc) as server:
+        for name in ("zoo", "alpha"):
+            store = ServerStore(server.url, name, api_key="k")
+            store.prepare(INFO)
+            store.close()
+        vectors = models.VectorParams(size=4, distance=models.Distance.DOT)
+        server._engine.create_collection("recipes", vectors_config=vectors, metadata={"application": "recipes"})
+        assert collections_on(server.url, api_key="k") == ["alpha", "zoo"]
+        with pytest.raises(StoreError, match="refuses the API key"):
+            collections_on(server.url, api_key="wrong")
+
+        def drop(call: Call) -> None:
+            if call.name == "list":
+                server._engine.delete_collection("zoo")
+
+        server.before = drop
+        assert collections_on(server.url, api_key="k") == ["alpha"]
+
+
+@pytest.mark.parametrize(("with_grpc", "protocol"), [(True, "gRPC"), (False, "HTTP")])
+def test_a_server_says_what_it_is(with_grpc: bool, protocol: str) -> None:
+    with qdrant_server(grpc=with_grpc) as server:
+        assert server_at(server.url, api_key=None, timeout=5) == f"Qdrant 1.19.1 over {protocol}"
 
 
 def test_what_a_dead_creator_left_out_is_made_up_for(server: QdrantServer) -> None:

@@ -121,19 +121,13 @@ def answer(setup: Setup) -> Verdict | None:
     place, name = _to_be_asked(setup)
     if place is None:
         return None
-    from rag.chat_models.openai_chat import OpenAIChatModel
+    from rag import build
 
-    llm = setup.settings.llm
-    base_url, key = llm.endpoint()
-    # As `rag.build.chat_model` makes it, but without retries: an examination shows what the first attempt meets.
-    chat_model = OpenAIChatModel(
-        name,
-        base_url=base_url,
-        api_key=key.get_secret_value() if key else None,
-        temperature=llm.temperature,
+    chat_model = build.language_model(
+        setup.settings,
         max_tokens=_ANSWER_TOKENS,
-        timeout=min(llm.timeout, setup.limits.answer_seconds),
-        retries=0,
+        timeout=min(setup.settings.llm.timeout, setup.limits.answer_seconds),
+        retries=0,  # an examination shows what the first attempt meets
     )
     request = ChatRequest([Message("user", "Reply with one word: yes")], question="", passages=(), language="en")
     started = perf_counter()

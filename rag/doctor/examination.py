@@ -63,7 +63,7 @@ def examine(settings: Settings, *, offline: bool = False, limits: Limits | None 
         ("tokenizer", model.tokenizer, 60),
         ("device", machine.device, 60),
         ("memory", machine.memory, 60),
-        ("store", index.folder, 10),
+        ("store", index.place, patience.connect_seconds + 10),
         ("disk", index.disk, 10),
         ("index", index.contents, 60),
         ("index model", index.model, 60),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from rag.errors import RagError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rag_config.settings import Settings
 
     from rag.checkpoint import Checkpoint
@@ -51,7 +53,7 @@ class Limits:
         ample_disk: bytes free below which a larger library would not fit.
         working_memory: bytes that Python, torch and the activations of one batch take, whatever the model.
         ample_memory: bytes that should be left for everything else.
-        connect_seconds: for the endpoint's list of models.
+        connect_seconds: for the endpoint's list of models, and for a request to the store's server.
         answer_seconds: for the first words of an answer; a local server may have to load its model first.
     """
 
@@ -98,8 +100,39 @@ class Setup:
     @property
     def server_url(self) -> str | None:
         """The store's server; None where the index is in a folder."""
-        url = getattr(self.settings.store, "url", None)
-        return str(url) if url else None
+        return self.settings.store.url or None
+
+    @cached_property
+    def server(self) -> Verdict:
+        """Whether the store's server answers and is new enough."""
+        from rag import build
+
+        try:
+            said = build.server(self.settings, timeout=min(self.settings.store.timeout, self.limits.connect_seconds))
+        except RagError as error:
+            return failed_by(error)
+        return passed(f"{self.server_url} is reached: {said}")
+
+    def ingest(self, tenant_key: str | None, *, collection: str | None = None) -> str:
+        """The command that writes where this examination looked, with an option for all that is not the default.
+
+        Args:
+            tenant_key: of the index, see rag.stores.tenants.
+            collection: instead of the one of the settings.
+        """
+        store, embedder = self.settings.store, self.settings.embedder
+        collection = collection or store.collection
+        given = (
+            ("--store", str(store.url or store.path), store.url or store.path != _default(store, "path")),
+            ("--collection", collection, collection != _default(store, "collection")),
+            ("--model", embedder.model, embedder.model != _default(embedder, "model")),
+        )
+        options = "".join(f" {option} {shlex.quote(value)}" for option, value, wanted in given if wanted)
+        return f"ingest PATH…{options}{f' --meta {tenant_key}=NAME' if tenant_key else ''}"
+
+
+def _default(group: BaseModel, name: str) -> object:
+    return type(group).model_fields[name].get_default(call_default_factory=True)
 
 
 def passed(detail: str) -> Verdict:

@@ -14,10 +14,10 @@ from rag.errors import CheckpointError, IndexMissingError, ModelUnavailableError
 _ELSEWHERE = "choose a folder of your own: --store FOLDER, or RAG_STORE__PATH"
 
 
-def folder(setup: Setup) -> Verdict | None:
-    """Is the folder of the store there, or can it be made, and may it be written?"""
+def place(setup: Setup) -> Verdict:
+    """Does the store's server answer; or is its folder there, or can it be made, and may it be written?"""
     if setup.server_url:
-        return None
+        return setup.server
     wanted = setup.settings.store.path / setup.settings.store.collection
     nearest = _nearest(wanted)
     if not nearest.is_dir():
@@ -42,25 +42,33 @@ def disk(setup: Setup) -> Verdict | None:
     return passed(text)
 
 
-def contents(setup: Setup) -> Verdict:
+def contents(setup: Setup) -> Verdict | None:
     """Does the index open, in this program's schema, and what does it hold?
 
     Raises:
         RagError: it does not, as the store says; the process that holds it is named there.
     """
     from rag import build
+    from rag.stores.tenants import require_tenant_key
 
+    if _is_out_of_reach(setup):
+        return None
     with closing(build.store(setup.settings)) as store:
         try:
             info = store.info()
         except IndexMissingError as error:
-            return warned(failed_by(error).detail, f"ingest PATH…{_flags(setup)}")
+            return warned(failed_by(error).detail, setup.ingest(setup.settings.store.tenant_key))
+        require_tenant_key(info, setup.settings.store.tenant_key)
         documents = list(store.documents())
     chunks = sum(document.chunk_count for document in documents)
-    place = setup.server_url or setup.settings.store.path / setup.settings.store.collection
-    text = f"documents: {len(documents)}, chunks: {chunks}, schema version {info.schema_version}, held by nobody else"
+    text = f"documents: {len(documents)}, chunks: {chunks}, schema version {info.schema_version}"
+    if info.tenant_key:
+        text += f", tenants by {info.tenant_key}"
+    if not setup.server_url:  # a server is there for everybody at once
+        text += ", held by nobody else"
     if not documents:
-        return warned(f"{text}: {place} is empty", f"ingest PATH…{_flags(setup)}")
+        where = setup.server_url or setup.settings.store.path / setup.settings.store.collection
+        return warned(f"{text}: {where} is empty", setup.ingest(info.tenant_key))
     return passed(text)
 
 
@@ -72,7 +80,9 @@ def model(setup: Setup) -> Verdict | None:
         embedder = build.embedder(setup.settings, setup.checkpoint)
     except (ModelUnavailableError, CheckpointError):
         return None
-    expected = build.index_info(embedder)
+    if _is_out_of_reach(setup):
+        return None
+    expected = build.index_info(embedder, setup.settings)
     with closing(build.store(setup.settings)) as store:
         try:
             found = store.info()
@@ -82,7 +92,7 @@ def model(setup: Setup) -> Verdict | None:
         return None
     if (found.fingerprint, found.dimension) == (expected.fingerprint, expected.dimension):
         return passed(f"made with {found.model}, fingerprint {found.fingerprint[:12]}, the model in use")
-    again = f"ingest PATH… --collection {setup.settings.store.collection}-2"
+    again = setup.ingest(setup.settings.store.tenant_key, collection=f"{setup.settings.store.collection}-2")
     same = found.model == expected.model
     return failed(
         f"made with {found.model} (fingerprint {found.fingerprint[:12]}, dimension {found.dimension}), the model in "
@@ -104,7 +114,6 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _flags(setup: Setup) -> str:
-    """What `ingest` needs to write where this examination looked."""
-    name = setup.settings.store.collection
-    return "" if name == "default" else f" --collection {name}"
+def _is_out_of_reach(setup: Setup) -> bool:
+    """Whether the store is on a server that does not answer, as the check `store` says."""
+    return bool(setup.server_url) and setup.server.status == "fail"

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 
 from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.stores.edge_shard import EdgeShard
+from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
 from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
@@ -31,8 +32,7 @@ from rag.stores.schema import (
     require_query,
     require_storable,
 )
-from rag.stores.shard_lock import ShardLock
-from rag.stores.shared_shard import SharedShard
+from rag.stores.tenants import require_own, require_tenant
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 _log = logging.getLogger(__name__)
@@ -43,19 +43,18 @@ _HASHES_AT_ONCE = 256
 class EdgeStore:
     """A `rag.ports.PassageStore` in a folder. Safe to call from several threads and from several processes in turn.
 
-    The shard is open only while it is used: it is closed after `idle_seconds` without a call, or as soon as another
-    process waits for it, except between `stage` and `commit`. Calls raise IndexBusyError when another process does not
-    let go of it within `wait_seconds`, IndexMissingError before the first `prepare`, and StoreError when the engine or
-    the disk fails.
+    Stores of one process over the same folder share the shard. It is open only while it is used: it is closed after
+    `idle_seconds` without a call, or as soon as another process waits for it, except between `stage` and `commit`.
+    Calls raise IndexBusyError when another process does not let go of it within `wait_seconds`, IndexMissingError
+    before the first `prepare`, and StoreError when the engine or the disk fails.
     """
 
     def __init__(self, folder: Path, *, idle_seconds: float = 2.0, wait_seconds: float = 5.0) -> None:
         folder = folder.absolute()  # whatever becomes of the working folder
         self._folder = IndexFolder(folder)
-        self._shared = SharedShard(ShardLock(folder, wait_seconds), self._close_shard, idle_seconds)
-        # Both only inside `self._shared.use`.
-        self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
-        self._swept = False  # whether staged points of a dead writer are gone
+        self._shared = shared_shard(folder, idle_seconds, wait_seconds)
+        # (uri, version) staged and not committed → its chunk count; changed only inside `self._shared.use`.
+        self._pending: dict[tuple[str, str], int] = {}
 
     def info(self) -> IndexInfo:
         """What the index was made with; reads one small file and waits for nobody."""
@@ -71,6 +70,8 @@ class EdgeStore:
         try:
             found = self._folder.info()
         except IndexMissingError:
+            with suppress(StoreError):  # a shard that is open still has been deleted from the disk, and will say so
+                self._shared.close()
             self._folder.create()
             with self._shared.use(partial(self._create_shard, info)):
                 found = self._folder.info()
@@ -83,12 +84,15 @@ class EdgeStore:
 
         Raises:
             ValueError: `where.sources` has not been expanded to `where.uris`.
+            InputError: the index has tenants, and `where.metadata` names none.
             StoreError: the query does not fit the index.
         """
         conditions = conditions_of(where)
+        index = self.info()
+        require_tenant(where, index.tenant_key)
         if conditions is None:
             return []
-        require_query(query, self.info().dimension)
+        require_query(query, index.dimension)
         with self._use() as shard:
             union, sparse_scores = shard.nearest(query, depth, conditions)
         return candidates_of(union, sparse_scores)
@@ -114,18 +118,24 @@ class EdgeStore:
 
         Raises:
             StoreError: a chunk or an embedding cannot be stored (then nothing was written), or the engine fails.
+            InputError: the index has tenants, and a chunk is of none, or its document another one's.
         """
-        require_storable(chunks, embeddings, self.info().dimension)
+        index = self.info()
+        require_storable(chunks, embeddings, index.dimension)
         if not chunks:
             return
         with self._use() as shard:
+            if index.tenant_key is not None:
+                first: Conditions = {"uri": sorted({chunk.uri for chunk in chunks}), "ordinal": [0], "state": [LIVE]}
+                held = shard.scroll(first, fields=("uri", "metadata"))
+                require_own(chunks, (point.payload for point in held), index.tenant_key)
             try:
-                self._sweep(shard)
+                sweep(shard)
                 documents = {(chunk.uri, chunk.version): chunk.chunk_count for chunk in chunks}
                 live = {key for key in documents if shard.count({**_version(*key), "state": [LIVE]})}
                 # Noted before they are written, so that whatever interrupts the writing, closing removes them.
                 self._pending.update(documents)
-                self._shared.pinned = True
+                self._shared.pin(self)
                 new = [position for position, c in enumerate(chunks) if (c.uri, c.version) not in live]
                 shard.upsert([chunks[at] for at in new], [embeddings[at] for at in new], STAGED)
             except StoreError:
@@ -183,8 +193,18 @@ class EdgeStore:
         return found
 
     def close(self) -> None:
-        """Removes what was staged and not committed, flushes, and lets go of the index. A later call opens it again."""
-        self._shared.close()
+        """Removes what was staged and not committed, flushes, and lets go of the index. A later call opens it again.
+
+        Where another store of this process has staged points that it will commit, the index stays open for that one.
+        """
+        try:
+            if self._pending:
+                with self._shared.use(self._open_shard) as shard:
+                    for version in list(self._pending):
+                        shard.delete({**_version(*version), "state": [STAGED]})
+        finally:
+            self._give_up()
+            self._shared.close()
 
     def _use(self) -> AbstractContextManager[EdgeShard]:
         self._folder.info()  # where there is no index, no lock is to make a folder
@@ -235,7 +255,6 @@ class EdgeStore:
                 "use the version of this program that made it, or ingest again into another --collection"
             )
         shard = EdgeShard.load(self._folder.shard)
-        self._swept = False
         begun = self._folder.commit_under_way()
         if begun is not None:
             # Live points mean that the old version may be gone in part; without any, nothing has happened yet.
@@ -245,33 +264,16 @@ class EdgeStore:
             self._folder.end_commit()
         return shard
 
-    def _close_shard(self, shard: EdgeShard) -> None:
-        try:
-            if self._pending:
-                self._pending.clear()
-                shard.delete({"state": [STAGED]})
-            shard.flush()
-        finally:
-            shard.close()
-
-    def _sweep(self, shard: EdgeShard) -> None:
-        """Removes staged points of a dead writer; a living one would hold the lock until its commit."""
-        if not self._swept:
-            left = shard.count({"state": [STAGED]})
-            if left:
-                shard.delete({"state": [STAGED]})
-                _log.info("removed %d points that were staged and never committed", left)
-            self._swept = True
-
     def _forget(self, uri: str) -> None:
         for key in [key for key in self._pending if key[0] == uri]:
             del self._pending[key]
-        self._shared.pinned = bool(self._pending)
+        if not self._pending:
+            self._shared.unpin(self)
 
     def _give_up(self) -> None:
-        """After a failed write: lets the shard be closed; what is staged is swept before the next write."""
+        """Lets the shard be closed; what is staged is removed then, or before the next write."""
         self._pending.clear()
-        self._shared.pinned = False
+        self._shared.unpin(self)
 
 
 def _version(uri: str, version: str) -> Conditions:
@@ -280,5 +282,6 @@ def _version(uri: str, version: str) -> Conditions:
 
 def _make_live(shard: EdgeShard, uri: str, version: str) -> None:
     shard.set_state(LIVE, _version(uri, version))
-    shard.delete({"uri": [uri]}, but_not={"version": [version]})
+    # What another store of this process has staged is for that one to commit.
+    shard.delete({"uri": [uri], "state": [LIVE]}, but_not={"version": [version]})
     shard.flush()

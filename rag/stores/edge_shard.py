@@ -28,9 +28,14 @@ _NOTHING: Conditions = {}
 
 
 class EdgeShard:
-    """An open shard."""
+    """An open shard.
+
+    Attributes:
+        swept: whether staged points of dead writers have been looked for since it was opened; for its user to set.
+    """
 
     def __init__(self, shard: qdrant_edge.EdgeShard, folder: Path) -> None:
+        self.swept = False
         self._shard = shard
         self._folder = folder
 

@@ -1,6 +1,7 @@
 """The files of a collection's folder around the engine's shard: what the index was made with, and the commit under way.
 
-FOLDER/index.json       schema version, fingerprint, model, dimension; written last, so its presence means complete
+FOLDER/index.json       schema version, fingerprint, model, dimension, and the key of the tenants, if there are any;
+                        written last, so its presence means complete
 FOLDER/shard/           the engine's own files
 FOLDER/commit.json      the document version being made live; there only while a commit runs or after one was killed
 FOLDER/lock, holder.json, waiting/      see rag.stores.shard_lock
@@ -50,6 +51,7 @@ class IndexFolder:
                 fingerprint=_string(fields["fingerprint"]),
                 model=_string(fields["model"]),
                 dimension=_integer(fields["dimension"]),
+                tenant_key=_string(fields["tenant_key"]) if fields.get("tenant_key") is not None else None,
             )
         except (KeyError, TypeError) as error:
             raise StoreError(
@@ -72,7 +74,7 @@ class IndexFolder:
 
     def write_info(self, info: IndexInfo) -> None:
         """Declares the index complete."""
-        _write(self._info, asdict(info))
+        _write(self._info, {name: value for name, value in asdict(info).items() if value is not None})
 
     def commit_under_way(self) -> tuple[str, str] | None:
         """The (uri, version) whose commit was begun and not seen to end."""
@@ -98,6 +100,19 @@ class IndexFolder:
 
     def _is_own(self, name: str) -> bool:
         return name.removesuffix(".new") in _OWN_ENTRIES
+
+
+def collections_in(folder: Path) -> list[str]:
+    """Names of the collections in the folder of a store, sorted; none where it is not there.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    with _file_errors("read", folder):
+        try:
+            return sorted(each.name for each in folder.iterdir() if (each / "index.json").exists())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def _object(content: bytes) -> dict[str, object]:

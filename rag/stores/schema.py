@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rag.errors import IndexMismatchError, StoreError
 from rag.identity import point_id
+from rag.stores.tenants import require_tenant_key
 from rag.types import Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 SCHEMA_VERSION = 1
@@ -179,7 +180,7 @@ def require_match(found: IndexInfo, expected: IndexInfo) -> None:
 
     Args:
         found: what the index was made with.
-        expected: this program's schema and the model in use.
+        expected: this program's schema, the model in use, and the tenant key of the settings, if they have one.
 
     Raises:
         IndexMismatchError: with what both sides are and the way out.
@@ -199,6 +200,7 @@ def require_match(found: IndexInfo, expected: IndexInfo) -> None:
             f"the index was made with model {_model(found)}, but the model in use is {_model(expected)}: "
             "use the model it was made with, or ingest again into another --collection"
         )
+    require_tenant_key(found, expected.tenant_key)
 
 
 def _model(info: IndexInfo) -> str:

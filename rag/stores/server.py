@@ -32,6 +32,7 @@ from rag.stores.schema import (
 )
 from rag.stores.server_collection import ServerCollection
 from rag.stores.server_connection import ServerConnection
+from rag.stores.tenants import require_own, require_tenant
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ServerStore:
         timeout: float = 30.0,
         quantization: bool = False,
         on_disk: bool = True,
+        metadata_keys: Sequence[str] = (),
         prefer_grpc: bool = True,
         parallel: int = 2,
         client: QdrantClient | None = None,
@@ -73,6 +75,7 @@ class ServerStore:
             timeout: seconds for one request, and for the repetitions of one write.
             quantization: whether `prepare` makes a collection whose search reads int8 copies kept in memory.
             on_disk: whether `prepare` makes a collection that maps its vectors from disk instead of holding them.
+            metadata_keys: keys that `prepare` makes payload indexes of; of others, when a document with them is staged.
             prefer_grpc: whether to use the port above the HTTP port where it speaks gRPC.
             parallel: streams over which points are written.
             client: instead of a connection of its own; not closed by this store.
@@ -92,7 +95,8 @@ class ServerStore:
         self._collection = ServerCollection(
             self._connection, collection, quantization=quantization, on_disk=on_disk, parallel=parallel
         )
-        self._known: IndexInfo | None = None  # what `info` said last: an index does not change its dimension
+        self._metadata_keys = tuple(metadata_keys)
+        self._known: IndexInfo | None = None  # what `info` said last: an index does not change
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
         self._swept = False  # whether staged points of dead writers are gone
@@ -116,7 +120,7 @@ class ServerStore:
             _log.info("created a collection of dimension %d", info.dimension)
             found = self.info()
         require_match(found, info)
-        self._collection.make_indexes()  # also those that a creator who was killed did not get to
+        self._collection.make_indexes(self._metadata_keys)  # also those that a creator who was killed did not get to
 
     def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
         """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
@@ -128,12 +132,15 @@ class ServerStore:
 
         Raises:
             ValueError: `where.sources` has not been expanded to `where.uris`.
+            InputError: the index has tenants, and `where.metadata` names none.
             StoreError: the query does not fit the index.
         """
         conditions = conditions_of(where)
+        index = self._index()
+        require_tenant(where, index.tenant_key)
         if conditions is None:
             return []
-        require_query(query, self._dimension())
+        require_query(query, index.dimension)
         union, sparse_scores = self._collection.nearest(query, depth, conditions)
         return candidates_of(union, sparse_scores)
 
@@ -147,7 +154,7 @@ class ServerStore:
 
     def chunks(self, uri: str) -> Iterator[Chunk]:
         """The chunks of a live document as it is now, by ordinal."""
-        self._dimension()
+        self._index()
         return chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri)
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
@@ -158,10 +165,16 @@ class ServerStore:
 
         Raises:
             StoreError: a chunk or an embedding cannot be stored (then nothing was written), or the server fails.
+            InputError: the index has tenants, and a chunk is of none, or its document another one's.
         """
-        require_storable(chunks, embeddings, self._dimension())
+        index = self._index()
+        require_storable(chunks, embeddings, index.dimension)
         if not chunks:
             return
+        if index.tenant_key is not None:
+            first: Conditions = {"uri": sorted({chunk.uri for chunk in chunks}), "ordinal": [0], "state": [LIVE]}
+            held = self._collection.scroll(first, fields=("uri", "metadata"))
+            require_own(chunks, (point.payload for point in held), index.tenant_key)
         with self._writing:
             self._sweep()
             # Noted before they are written, so that whatever interrupts the writing, closing removes them.
@@ -206,14 +219,14 @@ class ServerStore:
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
-        self._dimension()
+        self._index()
         with self._writing:
             self._collection.delete({"uri": [uri]})
             self._forget(uri)
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
-        self._dimension()
+        self._index()
         found: dict[str, Embedding] = {}
         hashes = list(dict.fromkeys(text_hashes))
         for start in range(0, len(hashes), _HASHES_AT_ONCE):
@@ -238,12 +251,12 @@ class ServerStore:
                 self._known = None
                 self._connection.close()
 
-    def _dimension(self) -> int:
-        """Of the dense vectors; also makes sure that the collection is there and ours."""
-        return (self._known or self.info()).dimension
+    def _index(self) -> IndexInfo:
+        """What the index was made with; also makes sure that the collection is there and ours."""
+        return self._known or self.info()
 
     def _documents(self, where: Conditions) -> list[StoredDocument]:
-        self._dimension()
+        self._index()
         first_chunks: Conditions = {**where, "ordinal": [0], "state": [LIVE]}
         found = [document_of(each.id, each.payload) for each in self._collection.scroll(first_chunks, DOCUMENT_FIELDS)]
         newest = newest_versions(found)

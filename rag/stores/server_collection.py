@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import IndexMismatchError, RagError
+from rag.errors import RagError
 from rag.stores.points import StoredPoint, embedding_of
 from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
 from rag.stores.server_connection import ServerConnection
+from rag.stores.server_metadata import info_of, metadata_of
 from rag.types import Chunk, Embedding, IndexInfo, SparseVector
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-_APPLICATION = "cross-lingual-rag"
+    _Kind = models.PayloadSchemaType | models.KeywordIndexParams
+
 _STAGED_AT = "staged_at"
 """Payload field of this store alone: seconds since the epoch at which a point was staged, by its writer's clock."""
 
@@ -48,6 +50,7 @@ class ServerCollection:
         self._quantization = quantization
         self._on_disk = on_disk
         self._parallel = parallel
+        self._tenant_key: str | None = None  # known from `info` on
         self._indexed: set[str] = set()
 
     def info(self) -> IndexInfo:
@@ -57,24 +60,11 @@ class ServerCollection:
             IndexMissingError: it is not there.
             IndexMismatchError: it is another application's.
         """
-        url = self._connection.address.url
         found = self._connection.read("read", lambda client: client.get_collection(self.name))
         self._indexed.update(found.payload_schema)
-        metadata = found.config.metadata or {}
-        try:
-            if metadata["application"] != _APPLICATION:
-                raise KeyError("application")
-            return IndexInfo(
-                schema_version=int(metadata["schema_version"]),
-                fingerprint=str(metadata["fingerprint"]),
-                model=str(metadata["model"]),
-                dimension=int(metadata["dimension"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise IndexMismatchError(
-                f"the collection {self.name!r} at {url} belongs to another application (its metadata does not name "
-                f"{_APPLICATION}): choose another --collection"
-            ) from error
+        info = info_of(found.config.metadata, self.name, self._connection.address.url)
+        self._tenant_key = info.tenant_key
+        return info
 
     def create(self, info: IndexInfo) -> None:
         """Makes the collection, unless another process was quicker; its payload indexes are `make_indexes`'s."""
@@ -96,13 +86,7 @@ class ServerCollection:
                 # Each shard has its own candidates: with one, the union is that of the whole collection.
                 shard_number=1,
                 quantization_config=int8 if self._quantization else None,
-                metadata={
-                    "application": _APPLICATION,
-                    "schema_version": info.schema_version,
-                    "fingerprint": info.fingerprint,
-                    "model": info.model,
-                    "dimension": info.dimension,
-                },
+                metadata=metadata_of(info),
             )
 
         try:
@@ -113,15 +97,21 @@ class ServerCollection:
                 raise
 
     def make_indexes(self, metadata_keys: Sequence[str] = ()) -> None:
-        """Makes the payload indexes that are missing: those of the schema, and of metadata keys met for the first time.
+        """Makes the payload indexes that are missing: those of the schema, of the tenant key, and of metadata keys.
 
-        Before the points they are about, since Qdrant joins them into its search graph when it builds that.
+        Before the points they are about, since Qdrant joins them into its search graph when it builds that. By the
+        tenant key it also lays the points of one tenant side by side.
         """
         from qdrant_client import models
 
-        kinds = dict.fromkeys(KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
+        kinds: dict[str, _Kind] = dict.fromkeys(KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
         kinds |= dict.fromkeys(INTEGER_FIELDS, models.PayloadSchemaType.INTEGER)
         kinds[_STAGED_AT] = models.PayloadSchemaType.FLOAT
+        if self._tenant_key is not None:
+            kinds[f"metadata.{self._tenant_key}"] = models.KeywordIndexParams(
+                type=models.KeywordIndexType.KEYWORD, is_tenant=True
+            )
+            metadata_keys = [key for key in metadata_keys if key != self._tenant_key]
         room = _METADATA_INDEXES - sum(field.startswith("metadata.") for field in self._indexed)
         keys = [f"metadata.{key}" for key in metadata_keys if f"metadata.{key}" not in self._indexed]
         kinds |= dict.fromkeys(keys[: max(0, room)], models.PayloadSchemaType.KEYWORD)
@@ -264,7 +254,7 @@ class ServerCollection:
         return union, {str(point.id): point.score for answer in by_sparse for point in answer.points}
 
 
-def _make_index(client: QdrantClient, *, collection: str, field: str, kind: models.PayloadSchemaType) -> None:
+def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kind) -> None:
     client.create_payload_index(collection, field, kind, wait=True)
 
 

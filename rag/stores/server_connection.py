@@ -54,6 +54,7 @@ class ServerConnection:
         self._streams = streams
         self._given = client
         self._made: QdrantClient | None = None
+        self._over_grpc = False
         self._connecting = threading.Lock()
 
     @property
@@ -90,6 +91,15 @@ class ServerConnection:
             StoreError: the server cannot be reached, or refuses.
         """
         return self._until(0, doing, call)
+
+    def server(self) -> str:
+        """Version and protocol of what answers, as `Qdrant 1.19.1 over gRPC`.
+
+        Raises:
+            StoreError: the server cannot be reached, or is too old.
+        """
+        version = self.read("answer", lambda client: client.info().version)
+        return f"Qdrant {version} over {'gRPC' if self._over_grpc else 'HTTP'}"
 
     def close(self) -> None:
         """Closes what was opened; a later request opens it again."""
@@ -130,6 +140,7 @@ class ServerConnection:
         """A client of a server that is there and new enough; whether the key is right shows at the first request."""
         if self._api_key and not self.address.https and not self.address.is_loopback:
             _log.warning("the API key goes to %s unencrypted: use https://", self.address.url)
+        self._over_grpc = False
         over_http = self._make_client(grpc=False, timeout=self._timeout)
         try:
             version = over_http.info().version
@@ -143,6 +154,7 @@ class ServerConnection:
         if self._prefer_grpc and self.address.grpc_port is not None:
             if self._speaks_grpc(version):
                 over_http.close()
+                self._over_grpc = True
                 return self._make_client(grpc=True, timeout=self._timeout)
             _log.info("no gRPC on port %d of %s: going on over HTTP", self.address.grpc_port, self.address.host)
         return over_http
@@ -188,3 +200,17 @@ class ServerConnection:
                 # gRPC's own pause between connection attempts grows to two minutes: a chat would wait that long.
                 grpc_options={"grpc.max_reconnect_backoff_ms": 2000},
             )
+
+
+def server_at(url: str, *, api_key: str | None, timeout: float) -> str:
+    """`ServerConnection.server` of what answers at `url`.
+
+    Raises:
+        InputError: the URL or the key cannot be used.
+        StoreError: the server cannot be reached, or is too old.
+    """
+    connection = ServerConnection(url, "", api_key=api_key, timeout=timeout, prefer_grpc=True, streams=1, client=None)
+    try:
+        return connection.server()
+    finally:
+        connection.close()

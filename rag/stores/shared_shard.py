@@ -24,15 +24,10 @@ Shard = TypeVar("Shard")
 
 
 class SharedShard(Generic[Shard]):
-    """Opens on use, closes when idle or when another process waits.
-
-    Attributes:
-        pinned: while True neither idleness nor a waiter closes the shard. Only set inside `use`.
-    """
+    """Opens on use, closes when idle or when another process waits, unless somebody has pinned it."""
 
     def __init__(self, lock: ShardLock, close: Callable[[Shard], None], idle_seconds: float) -> None:
         """`close` flushes and closes a shard; it is called with the lock held."""
-        self.pinned = False
         self._lock = lock
         self._close = close
         self._idle_seconds = idle_seconds
@@ -43,6 +38,15 @@ class SharedShard(Generic[Shard]):
         self._used_at = 0.0
         self._refused: tuple[float, IndexBusyError] | None = None
         self._closed = threading.Event()
+        self._pins: set[object] = set()
+
+    def pin(self, owner: object) -> None:
+        """Keeps the shard open until `owner` unpins it, whoever waits; only inside `use`."""
+        self._pins.add(owner)
+
+    def unpin(self, owner: object) -> None:
+        """Takes back `owner`'s pin, if it has one."""
+        self._pins.discard(owner)
 
     @contextmanager
     def use(self, open_shard: Callable[[], Shard]) -> Iterator[Shard]:
@@ -58,17 +62,18 @@ class SharedShard(Generic[Shard]):
                 yield shard
             except RagError:
                 # What the engine has in memory may no longer be what it has on disk: the next use opens it afresh.
-                if not self.pinned:
+                if not self._pins:
                     self._release_or_log()
                 raise
             self._used_at = time.monotonic()
-            if not self.pinned and self._used_at - self._opened_at >= _SHORTEST_HOLD_SECONDS and self._lock.wanted():
+            if not self._pins and self._used_at - self._opened_at >= _SHORTEST_HOLD_SECONDS and self._lock.wanted():
                 self._release()
 
     def close(self) -> None:
-        """Closes the shard if it is open; the next use opens it again."""
+        """Closes the shard if it is open and nobody has pinned it; the next use opens it again."""
         with self._mutex:
-            self._release()
+            if not self._pins:
+                self._release()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -106,7 +111,7 @@ class SharedShard(Generic[Shard]):
         if self._shard is None:
             return
         shard, self._shard = self._shard, None
-        self.pinned = False
+        self._pins.clear()
         self._closed.set()
         atexit.unregister(self._close_at_exit)
         try:
@@ -128,7 +133,7 @@ class SharedShard(Generic[Shard]):
                 now = time.monotonic()
                 idle = now - self._used_at >= self._idle_seconds
                 wanted = now - self._opened_at >= _SHORTEST_HOLD_SECONDS and self._lock.wanted()
-                if not self.pinned and (idle or wanted):
+                if not self._pins and (idle or wanted):
                     self._release_or_log()
 
     def _close_at_exit(self) -> None:

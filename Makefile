@@ -1,7 +1,7 @@
 # Everything a fresh machine needs is Python 3.11 or newer and make: each target sets up .venv when it is missing.
 #
 #   make demo     ingest the bundled library, ask it questions in other languages than its documents'
-#   make test     the tests
+#   make test     the tests, in two processes (TEST_PROCESSES=0 in one)
 #   make check    format, lint, types, import contracts
 #   make bench    the benchmarks
 #
@@ -9,6 +9,7 @@
 
 PYTHON ?= python3
 TORCH_OPTIONS ?=
+TEST_PROCESSES ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -29,7 +30,7 @@ demo: $(READY)
 	@$(BIN)/python demo/run.py
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 # mypy knows folders, not installs: the link gives config/ the name it is installed under.
 check: $(READY)

@@ -207,7 +207,7 @@ def test_what_is_typed_during_an_answer_waits_for_the_prompt(chats: Chats, scrip
         terminal.wait_for("control panel,")
         terminal.type("/mode\r")
         terminal.wait_for("(hybrid)")
-        shown = terminal.everything()
+        shown = " ".join(terminal.everything().split())
         assert shown.index("control panel,") < shown.index("> /mode") < shown.index("(hybrid)")
 
 

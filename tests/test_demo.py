@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_no_question_is_in_the_language_of_its_answer_or_holds_a_number(path: Pa
     ids=lambda value: value.stem if isinstance(value, Path) else "",
 )
 def test_the_right_document_is_among_the_first_three(
-    indexes: dict[Path, Settings], path: Path, wanted: float, capsys: pytest.CaptureFixture[str]
+    indexes: dict[Path, Settings], path: Path, wanted: float, record_property: Callable[[str, object], None]
 ) -> None:
     found: dict[str, list[bool]] = defaultdict(list)
     first = 0
@@ -89,17 +90,17 @@ def test_the_right_document_is_among_the_first_three(
             found[question["language"]].append(not gold.isdisjoint(best))
             first += best[0] in gold
     right = [hit for hits in found.values() for hit in hits]
-    with capsys.disabled():
-        by_language = " ".join(f"{language} {sum(hits)}/{len(hits)}" for language, hits in sorted(found.items()))
-        print(
-            f"\n{path.relative_to(DEMO)}: right document among the first three {np.mean(right):.1%}, "
-            f"first {first / len(right):.1%} ({by_language})"
-        )
+    by_language = " ".join(f"{language} {sum(hits)}/{len(hits)}" for language, hits in sorted(found.items()))
+    record_property(
+        "figures",
+        f"{path.relative_to(DEMO)}: right document among the first three {np.mean(right):.1%}, "
+        f"first {first / len(right):.1%} ({by_language})",
+    )
     assert np.mean(right) >= wanted
 
 
 def test_the_mixed_pool_of_xquad(
-    data: Path, pocket: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, pocket: Embedder, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Six languages in one index, each question's answer in exactly one language that is not its own."""
     from rag.fusion import Ranking, rank
@@ -138,7 +139,8 @@ def test_the_mixed_pool_of_xquad(
                 pool = [right and spoken == language for right, spoken in ranked if not right or spoken == language]
                 table[name].append(sum(1 / math.log2(place + 2) for place, right in enumerate(pool[:10]) if right))
     store.close()
-    with capsys.disabled():
-        figures = ", ".join(f"{name} {np.mean(scores):.3f}" for name, scores in table.items())
-        print(f"\nxquad, one foreign language holds the answer, nDCG@10 over {len(asked)} questions: {figures}")
+    figures = ", ".join(f"{name} {np.mean(scores):.3f}" for name, scores in table.items())
+    record_property(
+        "figures", f"xquad, one foreign language holds the answer, nDCG@10 over {len(asked)} questions: {figures}"
+    )
     assert np.mean(table["dense + 0.3 sparse"]) > np.mean(table["rrf"])

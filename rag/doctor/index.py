@@ -18,7 +18,7 @@ def place(setup: Setup) -> Verdict:
     """Does the store's server answer; or is its folder there, or can it be made, and may it be written?"""
     if setup.server_url:
         return setup.server
-    wanted = setup.settings.store.path / setup.settings.store.collection
+    wanted = (setup.settings.store.path / setup.settings.store.collection).absolute()
     nearest = _nearest(wanted)
     if not nearest.is_dir():
         return failed(f"{nearest} is a file, not a folder", _ELSEWHERE)

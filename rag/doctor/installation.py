@@ -21,6 +21,7 @@ _MODULES = {
     "grpcio": "grpc",
     "markdown-it-py": "markdown_it",
     "python-bidi": "bidi",
+    "pytrec-eval-terrier": "pytrec_eval",
     "python-docx": "docx",
     "pyyaml": "yaml",
     "qdrant-edge-py": "qdrant_edge",

@@ -62,6 +62,14 @@ class Embedder(Protocol):
         """
         ...
 
+    def embed_queries(self, texts: Sequence[str]) -> list[Embedding]:
+        """What `embed_query` gives for each of `texts`, made together.
+
+        Raises:
+            EmbeddingError: a text is empty or longer than the window.
+        """
+        ...
+
     def terms(self, text: str) -> Mapping[int, str]:
         """Id of each token that may have a lexical weight → the word of `text` in which it occurs first.
 
@@ -89,6 +97,9 @@ class PassageReader(Protocol):
         """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
 
         Sorted by chunk id. `where.sources` must have been expanded to `where.uris`.
+
+        Raises:
+            InputError: the index separates tenants, and `where.metadata` names none.
         """
         ...
 
@@ -117,7 +128,11 @@ class PassageWriter(Protocol):
         ...
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
-        """Writes points that no search sees yet. Called with all chunks of a document before its `commit`."""
+        """Writes points that no search sees yet. Called with all chunks of a document before its `commit`.
+
+        Raises:
+            InputError: the index separates tenants, and a document is nobody's or another one's.
+        """
         ...
 
     def commit(self, uri: str, version: str) -> None:

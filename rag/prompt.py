@@ -48,9 +48,9 @@ def build(
         fence: the mark around passages; by default 16 random hexadecimal digits.
     """
     locale = locales.load(language)
-    mark = fence if fence is not None else secrets.token_hex(_FENCE_BYTES)
+    mark = fence if fence is not None else new_fence()
     blocks = [f"{locale.passages_label}: {len(passages)}"]
-    blocks += [_passage(number, passage, locale, mark) for number, passage in enumerate(passages, start=1)]
+    blocks += [fenced(number, passage, locale, mark) for number, passage in enumerate(passages, start=1)]
     blocks.append(f"{locale.question_label}:\n{question}")
     if insist:
         blocks.append(locale.insist)
@@ -64,7 +64,13 @@ def is_refusal(text: str) -> bool:
     return bool(_REFUSAL_AT_AN_END.search(text) or _REFUSAL_ALONE.fullmatch(text))
 
 
-def _passage(number: int, passage: Passage, locale: locales.Locale, mark: str) -> str:
+def new_fence() -> str:
+    """The mark of a request: 16 random hexadecimal digits."""
+    return secrets.token_hex(_FENCE_BYTES)
+
+
+def fenced(number: int, passage: Passage, locale: locales.Locale, mark: str) -> str:
+    """A passage under its number, with all that is known of it between two lines that carry `mark`."""
     chunk = passage.chunk
     known = chunk.language != UNDETERMINED
     header = {

@@ -234,5 +234,8 @@ class _Counting:
     def embed_query(self, text: str) -> Embedding:
         return self._embedder.embed_query(text)
 
+    def embed_queries(self, texts: Sequence[str]) -> list[Embedding]:
+        return self._embedder.embed_queries(texts)
+
     def terms(self, text: str) -> Mapping[int, str]:
         return self._embedder.terms(text)

@@ -116,6 +116,36 @@ TEXTS: dict[str, Text] = {
         files=_SETTINGS,
         see_also=("rag init", "rag config"),
     ),
+    "eval": Text(
+        codes=(_USAGE,),
+        environment=(("RAG_…", "As for each of the commands."),),
+        files=_SETTINGS,
+        see_also=("rag eval retrieval --help", "rag eval generate --help"),
+    ),
+    "generate": Text(
+        success="Made, or there was nothing left to ask.",
+        failure="Requests failed and questions are missing, or you chose not to ask.",
+        environment=(
+            ("RAG_LLM__MODEL", "Language model, which this command needs."),
+            *_LANGUAGE_MODEL[1:],
+            *_MODEL,
+            *_STORE,
+        ),
+        files=(
+            *_SETTINGS,
+            ("gold.rejected.jsonl", "Beside --out: questions that were not kept, with the reason."),
+            ("gold.run.json", "Beside --out: what the run was begun with; to go on, it must be the same."),
+        ),
+        see_also=("rag eval retrieval", "rag list"),
+    ),
+    "retrieval": Text(
+        arguments=(("FOLDER", "Of a data set: corpus.jsonl and queries.jsonl."),),
+        success="Measured, and no gate fell.",
+        failure="A figure is below --min-ndcg or --min-recall; standard error says which.",
+        environment=(*_MODEL, *_STORE),
+        files=_SETTINGS,
+        see_also=("rag eval generate", "rag search"),
+    ),
     "init": Text(
         success="Written, or nothing had to be changed.",
         failure="A check failed (with --yes all is written nevertheless), or you chose not to write.",

@@ -75,7 +75,7 @@ def list_documents(
             click.echo(to_json(document_fields(document)))
     else:
         if found:
-            click.echo(_table(found, Screen.of(sys.stdout)))
+            click.echo(_table(found, Screen.of(sys.stdout, right_to_left=settings.right_to_left)))
         click.echo(_totals(found, documents, source), err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,13 @@ def search(
     """
     from rag.api import open_rag
     from rag.filters import where_from
+    from rag.rendering.passages import laid_out
     from rag.rendering.records import passage_fields, to_json
+    from rag.rendering.screen import Screen
     from rag.rendering.text import passage_text
 
     settings = load_settings(store=store, collection=collection, model=model, mode=mode)
+    screen = Screen.of(sys.stdout, right_to_left=settings.right_to_left)
     with open_rag(settings) as rag:
         passages = rag.retrieve(question, k=count, where=where_from(languages, source, where))
         matched = rag.matched_terms(question, passages) if why else [()] * len(passages)
@@ -67,9 +71,9 @@ def search(
             )
             click.echo(to_json(passage_fields(passage) | found))
         else:
-            click.echo(passage_text(passage))
+            click.echo(laid_out(passage_text(passage), screen))
             if why:
-                click.echo(_reasons(passage, terms))
+                click.echo(laid_out(_reasons(passage, terms), screen))
     if not passages and not as_json:
         click.echo("No passage found.", err=True)
 

@@ -112,7 +112,15 @@ class BgeM3Embedder:
         Raises:
             EmbeddingError: as for `embed_passages`.
         """
-        return self.embed_passages([text])[0]
+        return self.embed_queries([text])[0]
+
+    def embed_queries(self, texts: Sequence[str]) -> list[Embedding]:
+        """Embeddings of questions, made together.
+
+        Raises:
+            EmbeddingError: as for `embed_passages`.
+        """
+        return self.embed_passages(texts)
 
     def terms(self, text: str) -> Mapping[int, str]:
         """Id of each token that may have a lexical weight → the word of `text` in which it occurs first.

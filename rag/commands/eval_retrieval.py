@@ -1,0 +1,174 @@
+"""`rag eval retrieval`: figures for every pair of languages, over a data set or the index as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rag.commands.shared import shared_options
+
+if TYPE_CHECKING:
+    from rag.commands.eval_runs import Results
+    from rag.evaluation.gates import Gate
+    from rag.evaluation.results import Measure
+
+_SHOWN_AT_ONCE = 50
+"""Problems of a data set that are listed; the rest is counted."""
+
+
+@click.command(short_help="Measure retrieval for every pair of languages.")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--gold", type=click.Path(path_type=Path), metavar="FILE", help="Questions whose sources the index holds."
+)
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), help="Which scores rank.")
+@click.option("--fusion", type=click.Choice(["weighted", "rrf"]), help="How hybrid joins them.")
+@click.option("--dense-weight", metavar="X", help="Weight of the dense score in hybrid.")
+@click.option("--sparse-weight", metavar="X", help="Weight of the sparse score in hybrid.")
+@click.option(
+    "--compare", multiple=True, metavar="SPEC", help="A run, as 'dense' or 'hybrid sparse=1.0 model=M'; repeatable."
+)
+@click.option(
+    "--max-questions", type=click.IntRange(min=1), metavar="N", help="Ask N questions, each in all its languages."
+)
+@click.option(
+    "--measure",
+    type=click.Choice(["nDCG@10", "R@1", "R@10", "R@100", "RR@10"]),
+    default="nDCG@10",
+    show_default=True,
+    metavar="M",
+    help="What the matrix shows: nDCG@10, R@1, R@10, R@100, RR@10.",
+)
+@click.option("--min-ndcg", multiple=True, metavar="X", help="Fail below this nDCG@10: 0.4, de-ja=0.4 or one=0.2.")
+@click.option("--min-recall", multiple=True, metavar="X", help="The same for recall@10.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML page.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@shared_options
+def retrieval(
+    folder: Path | None,
+    gold: Path | None,
+    mode: str | None,
+    fusion: str | None,
+    dense_weight: str | None,
+    sparse_weight: str | None,
+    compare: tuple[str, ...],
+    max_questions: int | None,
+    measure: Measure,
+    min_ndcg: tuple[str, ...],
+    min_recall: tuple[str, ...],
+    report: Path | None,
+    as_json: bool,
+    store: str | None,
+    collection: str | None,
+    model: str | None,
+) -> int:
+    """Measure retrieval for every pair of languages, and where one index holds them all.
+
+    FOLDER has corpus.jsonl (id, lang, text, title) and queries.jsonl (id, lang, text, gold), or gold in qrels.tsv or
+    qrels/test.tsv: all documents are ranked exactly. --gold measures the index as it is; its lines have question and
+    source. With two --compare or more, each run is tested against the first.
+
+    \b
+    rag eval retrieval xquad/ --compare dense --compare 'hybrid sparse=1.0' --report xquad.html
+    # A build fails where German questions find Japanese documents no more:
+    rag eval retrieval --gold questions.jsonl --min-ndcg de-ja=0.4 --min-recall 0.6
+    # A quick look, for programs:
+    rag eval retrieval xquad/ --max-questions 100 --json | jq '.runs[0].matrix'
+    """
+    from rag.commands.eval_runs import Choice, over_dataset, over_index
+    from rag.evaluation import gates, specs
+    from rag.evaluation.problems import DatasetError
+
+    _require_usable(folder, gold, report)
+    retrieval_settings = {
+        name: value
+        for name, value in (
+            ("mode", mode),
+            ("fusion", fusion),
+            ("dense_weight", dense_weight),
+            ("sparse_weight", sparse_weight),
+        )
+        if value is not None
+    }
+    choice = Choice(
+        store=store,
+        collection=collection,
+        model=model,
+        retrieval=retrieval_settings,
+        runs=tuple(specs.parse(spec) for spec in compare),
+        max_questions=max_questions,
+        gates=(
+            *gates.parse(min_ndcg, "nDCG@10", "--min-ndcg"),
+            *gates.parse(min_recall, "R@10", "--min-recall"),
+        ),
+    )
+    try:
+        results = over_index(gold, choice) if gold else over_dataset(folder or Path(), choice)
+    except DatasetError as error:
+        return _listed(error.problems)
+    for remark in results.remarks:
+        click.echo(f"rag eval retrieval: {remark}", err=True)
+    _show(results, measure, as_json=as_json)
+    if report:
+        from rag.evaluation.report import write
+
+        comparisons = results.comparisons[0][2] if results.comparisons else ()  # a page has room for the first two runs
+        write([measured.evaluation for measured in results.measured], comparisons, report)
+    return _gated(results, choice.gates)
+
+
+def _require_usable(folder: Path | None, gold: Path | None, report: Path | None) -> None:
+    """Refuses what would only fail after minutes.
+
+    Raises:
+        InputError: not exactly one of folder and gold file, or no folder for the report.
+    """
+    from rag.errors import InputError
+
+    if (folder is None) == (gold is None):
+        given = "both are given" if folder else "neither is given"
+        raise InputError(f"give FOLDER or --gold FILE: {given}")
+    if report and not report.parent.is_dir():
+        raise InputError(f"there is no folder {str(report.parent)!r} for the report: make it first")
+
+
+def _listed(problems: Sequence[str]) -> int:
+    """Says what is wrong with a data set, a line each."""
+    for problem in problems[:_SHOWN_AT_ONCE]:
+        click.echo(" ".join(f"rag eval retrieval: {problem}".split()), err=True)
+    if len(problems) > _SHOWN_AT_ONCE:
+        click.echo(f"rag eval retrieval: and {len(problems) - _SHOWN_AT_ONCE} more problems", err=True)
+    return 2
+
+
+def _show(results: Results, measure: Measure, *, as_json: bool) -> None:
+    from rag.evaluation.fields import comparison_fields, evaluation_fields
+    from rag.evaluation.table import comparison_text, evaluation_text
+    from rag.rendering.records import to_json
+    from rag.rendering.screen import Screen
+
+    if as_json:
+        fields = {
+            "runs": [evaluation_fields(measured.evaluation) for measured in results.measured],
+            "comparisons": [comparison_fields(*each) for each in results.comparisons],
+            "remarks": list(results.remarks),
+        }
+        click.echo(to_json(fields))
+        return
+    width = Screen.of(sys.stdout).width
+    parts = [evaluation_text(measured.evaluation, measure, width) for measured in results.measured]
+    parts += [comparison_text(*each, measure) for each in results.comparisons]
+    click.echo("\n\n\n".join(parts))
+
+
+def _gated(results: Results, wanted: Sequence[Gate]) -> int:
+    from rag.evaluation.gates import fallen
+
+    lines = [line for measured in results.measured for line in fallen(measured, wanted)]
+    for line in lines:
+        click.echo(f"rag eval retrieval: {line}", err=True)
+    return 1 if lines else 0

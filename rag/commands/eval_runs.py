@@ -1,0 +1,205 @@
+"""The runs of `rag eval retrieval`: each embedding model is loaded and asked once, whatever runs use it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.commands.shared import load_settings
+from rag.errors import InputError
+from rag.evaluation import beir, gold, specs
+from rag.evaluation.gates import Gate, require_known
+from rag.evaluation.measure import Measured, evaluate, truncations
+from rag.evaluation.results import Comparison
+from rag.evaluation.scoring import ExactRanker, Vectors, embed
+from rag.evaluation.significance import compare
+from rag.evaluation.specs import RunSpec
+from rag.fusion import Ranking
+from rag.types import Passage, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag_config.settings import Settings
+
+    from rag.evaluation.datasets import Dataset
+    from rag.ports import Embedder
+
+_AS_SET = RunSpec(None, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was asked for.
+
+    Attributes:
+        retrieval: settings of the group `retrieval` for all runs.
+        runs: what each has of its own; empty for one run as the settings say.
+    """
+
+    store: str | None
+    collection: str | None
+    model: str | None
+    retrieval: Mapping[str, str]
+    runs: tuple[RunSpec, ...]
+    max_questions: int | None
+    gates: tuple[Gate, ...]
+
+    def settings(self) -> list[Settings]:
+        """Of each run."""
+        return [
+            load_settings(
+                store=self.store,
+                collection=self.collection,
+                model=run.model or self.model,
+                more={"retrieval": {**self.retrieval, **run.retrieval}},
+            )
+            for run in self.runs or (_AS_SET,)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What came out.
+
+    Attributes:
+        comparisons: of the first run with each other one: both names, then what differs.
+        remarks: what a reader of the figures must know; one line each.
+    """
+
+    measured: tuple[Measured, ...]
+    comparisons: tuple[tuple[str, str, tuple[Comparison, ...]], ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    settings: Settings
+    embedder: Embedder
+    ranking: Ranking
+    name: str
+
+
+def over_dataset(folder: Path, choice: Choice) -> Results:
+    """Measures over a folder of documents and questions.
+
+    Raises:
+        InputError: the data set, a gate or a setting cannot be used.
+    """
+    dataset = _narrowed(beir.read(folder), choice)
+    runs = _runs(choice)
+    vectors: dict[str, Vectors] = {}
+    for run in runs:
+        if run.embedder.model not in vectors:
+            with _progress(f"embedding with {run.embedder.model}") as show:
+                vectors[run.embedder.model] = embed(dataset, run.embedder, show)
+    cut = {model: truncations(dataset, found) for model, found in vectors.items() if _uses_dense(runs, model)}
+    measured = []
+    for run in runs:
+        found = vectors[run.embedder.model]
+        measured.append(
+            evaluate(
+                dataset,
+                ExactRanker(dataset, found, run.ranking),
+                name=run.name,
+                model=run.embedder.model,
+                fingerprint=run.embedder.fingerprint,
+                truncations=() if run.ranking.mode == "sparse" else cut[run.embedder.model],
+                seconds=found.seconds,
+            )
+        )
+    remarks = [*dataset.remarks, *(remark for found in vectors.values() for remark in found.remarks)]
+    return _compared(measured, remarks)
+
+
+def over_index(path: Path, choice: Choice) -> Results:
+    """Measures the index as it is, through the pipeline that answers questions.
+
+    Raises:
+        InputError: the questions, a gate or a setting cannot be used.
+        NotConfiguredError: there is no index, or a run's model does not fit it.
+    """
+    from rag import build
+    from rag.commands.stored_documents import KnownSources
+
+    runs = _runs(choice)
+    with closing(build.store(runs[0].settings)) as index:
+        documents = list(index.documents())
+    dataset = _narrowed(gold.read(path, documents, KnownSources(documents).one), choice)
+    return _compared([_through_the_pipeline(run, dataset) for run in runs], list(dataset.remarks))
+
+
+def _through_the_pipeline(run: _Run, dataset: Dataset) -> Measured:
+    from rag.api import open_rag
+    from rag.evaluation.indexed import IndexRanker
+
+    searches = len(dataset.questions) * (len(dataset.document_languages) + 1)  # at most
+    depth = run.settings.retrieval.depth
+    with open_rag(run.settings) as rag, _progress(run.name) as show:
+
+        def retrieve(question: str, where: Where) -> Sequence[Passage]:
+            return rag.retrieve(question, k=depth, where=where)
+
+        return evaluate(
+            dataset,
+            IndexRanker(dataset, retrieve, on_search=lambda done: show(done, searches)),
+            name=run.name,
+            model=run.embedder.model,
+            fingerprint=run.embedder.fingerprint,
+        )
+
+
+def _narrowed(dataset: Dataset, choice: Choice) -> Dataset:
+    if choice.max_questions:
+        dataset = dataset.sampled(choice.max_questions)
+    require_known(choice.gates, dataset)
+    return dataset
+
+
+def _runs(choice: Choice) -> list[_Run]:
+    """Raises InputError where two runs are the same."""
+    from rag import build
+
+    settings = choice.settings()
+    several = len({each.embedder.model for each in settings}) > 1
+    runs: list[_Run] = []
+    for each in settings:
+        found = build.checkpoint(each)
+        embedder, ranking = build.embedder(each, found), build.ranking(each, found)
+        name = specs.name(ranking, embedder.model if several else None)
+        if name in {run.name for run in runs}:
+            raise InputError(f"--compare: two runs are {name!r}: leave one out")
+        runs.append(_Run(each, embedder, ranking, name))
+    return runs
+
+
+def _uses_dense(runs: Sequence[_Run], model: str) -> bool:
+    return any(run.embedder.model == model and run.ranking.mode != "sparse" for run in runs)
+
+
+def _compared(measured: Sequence[Measured], remarks: Sequence[str]) -> Results:
+    first, *others = measured
+    return Results(
+        tuple(measured),
+        tuple((first.evaluation.name, other.evaluation.name, compare(first, other)) for other in others),
+        tuple(remarks),
+    )
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A line on stderr that tells how much is done; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,1 @@
+"""How good retrieval is, for every pair of languages."""

@@ -1,0 +1,190 @@
+"""Texts to vectors, and exact rankings of all documents of a pool: no candidate is lost to an index.
+
+The order is that of `rag.fusion.rank` over all documents of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.evaluation.datasets import Dataset
+from rag.evaluation.pools import Pool
+from rag.evaluation.windows import refuse_long_questions, within_window
+from rag.fusion import Ranking
+from rag.ports import Embedder
+from rag.types import Embedding
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DEPTH = 100
+"""How far down a ranking is kept: the deepest measure is R@100."""
+
+_TEXTS_AT_ONCE = 256
+_SCORES_AT_ONCE = 2_000_000
+"""Scores held at a time: 16 MB as float64, and a few times that while they are sorted."""
+
+
+class Ranker(Protocol):
+    """Puts the documents of a pool in order."""
+
+    def ranked(self, pool: Pool) -> Iterator[list[int]]:
+        """Of each question in turn: positions of the `DEPTH` best documents, best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """A data set as a model sees it.
+
+    Attributes:
+        documents: dense, float32 of shape (documents, dimension), unit norm.
+        questions: dense, float32 of shape (questions, dimension), unit norm.
+        sparse_documents: float32 of shape (documents, token ids).
+        sparse_questions: float32 of shape (questions, token ids).
+        seconds: wall time it took to make them.
+        remarks: what a reader of the figures must know; one line each.
+    """
+
+    documents: NDArray[np.float32]
+    questions: NDArray[np.float32]
+    sparse_documents: csr_array
+    sparse_questions: csr_array
+    seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """Components of the dense vectors."""
+        return int(self.documents.shape[1])
+
+    def truncated(self, dimension: int) -> Vectors:
+        """With the first `dimension` components of the dense vectors, normalised again."""
+        return replace(
+            self, documents=_unit(self.documents[:, :dimension]), questions=_unit(self.questions[:, :dimension])
+        )
+
+
+def embed(dataset: Dataset, embedder: Embedder, on_progress: Callable[[int, int], None] | None = None) -> Vectors:
+    """Embeds all documents and questions; of documents beyond the model's window the beginning, which a remark says.
+
+    Args:
+        on_progress: told how many texts are done and how many there are.
+
+    Raises:
+        DatasetError: questions are longer than the window.
+    """
+    started = perf_counter()
+    refuse_long_questions(dataset, embedder)
+    texts, remarks = within_window(dataset, embedder)
+    total = len(texts) + len(dataset.questions)
+    done = 0
+
+    def in_batches(texts: Sequence[str], embed_some: Callable[[Sequence[str]], list[Embedding]]) -> list[Embedding]:
+        nonlocal done
+        embeddings: list[Embedding] = []
+        for first in range(0, len(texts), _TEXTS_AT_ONCE):
+            embeddings += embed_some(texts[first : first + _TEXTS_AT_ONCE])
+            if on_progress:
+                on_progress(done + len(embeddings), total)
+        done += len(embeddings)
+        return embeddings
+
+    documents = in_batches(texts, embedder.embed_passages)
+    questions = in_batches([question.text for question in dataset.questions], embedder.embed_queries)
+    return replace(vectors(documents, questions), seconds=perf_counter() - started, remarks=remarks)
+
+
+def vectors(documents: Sequence[Embedding], questions: Sequence[Embedding]) -> Vectors:
+    """Embeddings, at least one of each, as matrices."""
+    ids = [each.sparse.ids for each in (*documents, *questions)]
+    width = max((int(some[-1]) + 1 for some in ids if len(some)), default=1)
+    return Vectors(
+        np.stack([each.dense for each in documents]),
+        np.stack([each.dense for each in questions]),
+        _sparse(documents, width),
+        _sparse(questions, width),
+    )
+
+
+class ExactRanker:
+    """Ranks by the scores of every question with every document of its pool."""
+
+    def __init__(self, dataset: Dataset, vectors: Vectors, ranking: Ranking) -> None:
+        self._vectors = vectors
+        self._ranking = ranking
+        languages = np.array([document.language for document in dataset.documents])
+        self._columns = {tag: np.flatnonzero(languages == tag) for tag in dataset.document_languages}
+        self._all = np.arange(len(languages))
+
+    def ranked(self, pool: Pool) -> Iterator[list[int]]:
+        """Of each question in turn: positions of the `DEPTH` best documents, best first."""
+        columns = self._all if pool.language is None else self._columns[pool.language]
+        dense, sparse = self._vectors.documents[columns], self._vectors.sparse_documents[columns]
+        rows = max(1, _SCORES_AT_ONCE // len(columns))
+        for first in range(0, len(pool.questions), rows):
+            asked = np.array(pool.questions[first : first + rows])
+            dense_scores = (self._vectors.questions[asked] @ dense.T).astype(np.float64)
+            sparse_scores = (self._vectors.sparse_questions[asked] @ sparse.T).toarray().astype(np.float64)
+            left_out = np.zeros(dense_scores.shape, dtype=bool)
+            for row, positions in enumerate(pool.left_out[first : first + rows]):
+                left_out[row, np.searchsorted(columns, sorted(positions))] = True
+            for best in order(dense_scores, sparse_scores, left_out, self._ranking):
+                yield columns[best].tolist()
+
+
+def order(
+    dense: NDArray[np.float64], sparse: NDArray[np.float64], left_out: NDArray[np.bool_], ranking: Ranking
+) -> Iterator[NDArray[np.intp]]:
+    """Columns of the best documents of each row, best first; equal scores in the order of columns.
+
+    Args:
+        dense: of shape (questions, documents).
+        sparse: likewise; 0 where no token is shared.
+        left_out: likewise; documents that are not there for that question.
+        ranking: as for `rag.fusion.rank`, whose order this is.
+    """
+    if ranking.mode == "dense":
+        scores = dense
+    elif ranking.mode == "sparse":
+        scores = np.where(sparse > 0, sparse, -np.inf)
+    elif ranking.method == "weighted":
+        scores = ranking.dense_weight * dense + ranking.sparse_weight * sparse
+    else:
+        last_dense, last_sparse = np.where(left_out, -np.inf, dense), np.where(left_out, -np.inf, sparse)
+        scores = _reciprocal_ranks(last_dense, last_sparse, ranking.rrf_k)
+    scores = np.where(left_out, -np.inf, scores)
+    found = np.count_nonzero(scores > -np.inf, axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+    for row, count in zip(best, found, strict=True):
+        yield row[:count]
+
+
+def _reciprocal_ranks(dense: NDArray[np.float64], sparse: NDArray[np.float64], rrf_k: int) -> NDArray[np.float64]:
+    """As `rag.fusion`: equal scores share the better rank, and where no token is shared there is no sparse rank."""
+    from scipy.stats import rankdata
+
+    scores = 1 / (rrf_k + rankdata(-dense, method="min", axis=1))
+    scores += np.where(sparse > 0, 1 / (rrf_k + rankdata(-sparse, method="min", axis=1)), 0.0)
+    return np.asarray(scores, dtype=np.float64)
+
+
+def _sparse(embeddings: Sequence[Embedding], width: int) -> csr_array:
+    from scipy.sparse import csr_array
+
+    rows = [each.sparse for each in embeddings]
+    starts = np.concatenate([[0], np.cumsum([len(row.ids) for row in rows])])
+    ids = np.concatenate([row.ids for row in rows]).astype(np.int64)
+    return csr_array((np.concatenate([row.weights for row in rows]), ids, starts), shape=(len(rows), width))
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    # A vector may have nothing in its first components; it stays zero and is like nothing.
+    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)

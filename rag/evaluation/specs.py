@@ -1,0 +1,68 @@
+"""Runs as they are asked for and named: `dense`, `hybrid dense=1 sparse=0.3`, `hybrid fusion=rrf rrf_k=60`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rag.errors import InputError
+from rag.fusion import Ranking
+
+_MODES = ("hybrid", "dense", "sparse")
+_SETTINGS = {"fusion": "fusion", "dense": "dense_weight", "sparse": "sparse_weight", "rrf_k": "rrf_k"}
+"""Word → setting of the group `retrieval`; they change the hybrid order alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run has of its own; all else is as the options and settings say.
+
+    Attributes:
+        model: embedding model; None for the settings'.
+        retrieval: settings of the group `retrieval`, as text.
+    """
+
+    model: str | None
+    retrieval: Mapping[str, str]
+
+
+def parse(text: str) -> RunSpec:
+    """A mode and `key=value` words, in any order.
+
+    Raises:
+        InputError: a word is unknown or comes twice, or a weight is given to a mode that has none.
+    """
+    values: dict[str, str] = {}
+    for word in text.split():
+        key, equals, value = word.partition("=")
+        if not equals and key in _MODES:
+            key, value = "mode", word
+        elif not equals or not value or key not in ("model", *_SETTINGS):
+            raise InputError(
+                f"--compare {text!r}: {word!r} is unknown: give {', '.join(_MODES)}, model=M, fusion=weighted|rrf, "
+                "dense=X, sparse=X or rrf_k=N"
+            )
+        if key in values:
+            raise InputError(f"--compare {text!r}: {key} is given twice: give it once")
+        values[key] = value
+    if not values:
+        raise InputError("--compare is empty: give a mode such as 'dense', or 'hybrid sparse=1.0'")
+    idle = [key for key in _SETTINGS if key in values]
+    if idle and values.get("mode", "hybrid") != "hybrid":
+        raise InputError(f"--compare {text!r}: {idle[0]}= changes nothing in mode {values['mode']}: leave it out")
+    model = values.pop("model", None)
+    return RunSpec(model, {_SETTINGS.get(key, key): value for key, value in values.items()})
+
+
+def name(ranking: Ranking, model: str | None = None) -> str:
+    """What a run is called, such that `parse` reads it.
+
+    Args:
+        model: to be told apart from other models; None where there is one alone.
+    """
+    words: list[str] = [ranking.mode]
+    if ranking.mode == "hybrid" and ranking.method == "rrf":
+        words += ["fusion=rrf", f"rrf_k={ranking.rrf_k}"]
+    elif ranking.mode == "hybrid":
+        words += [f"dense={ranking.dense_weight:g}", f"sparse={ranking.sparse_weight:g}"]
+    return " ".join(words + ([f"model={model}"] if model else []))

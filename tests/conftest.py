@@ -12,6 +12,9 @@ from rag.ports import Embedder
 
 # No test may reach a model hub; set before any vendor is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Processes side by side must not each take all cores, nor the programs that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 _OURS = ("RAG_", "OPENAI_")
 

@@ -64,7 +64,7 @@ class Terminal:
             command[0],
             list(command[1:]),
             dimensions=(rows, columns),
-            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **environment},
+            env={**_outside(), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **environment},
             timeout=_PATIENCE,
             cwd=folder,
         )
@@ -141,6 +141,11 @@ class Terminal:
 
     def __exit__(self, *error: object) -> None:
         self._process.close(force=True)
+
+
+def _outside() -> dict[str, str]:
+    """The environment without the size of another terminal."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
 
 
 def _text(line: Mapping[int, Char], columns: int) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import pytest
 from rag_config.settings import Settings
 
 from ingest import ingest
+from rag.__main__ import rag as rag_command
+from rag.commands.shared import run
 from rag.locales import load
 from tests.openai_server import Reply, Server, breaking, scripted_server, status, text
 
@@ -56,31 +57,38 @@ class Pipe:
     folder: Path
     kept: Path
     environment: Mapping[str, str]
+    monkeypatch: pytest.MonkeyPatch
+    captured: pytest.CaptureFixture[str]
 
     def __call__(self, *lines: str, options: tuple[str, ...] = (), **variables: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "rag", "chat", *options],
-            input="".join(f"{line}\n" for line in lines).encode(),
-            capture_output=True,
-            cwd=self.folder,
-            env={**os.environ, **self.environment, **variables},
-            timeout=120,
-        )
-        err = done.stderr.decode()
-        assert "Traceback" not in err
-        return Done(done.returncode, done.stdout.decode(), err)
+        return self.send("".join(f"{line}\n" for line in lines).encode(), options=options, **variables)
+
+    def send(self, data: bytes, *, options: tuple[str, ...] = (), **variables: str) -> Done:
+        """The command with `data` on its standard input."""
+        with self.monkeypatch.context() as during:
+            during.chdir(self.folder)
+            for name, value in {**self.environment, **variables}.items():
+                during.setenv(name, value)
+            during.setattr(sys, "argv", ["rag", "chat", *options])
+            during.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+            self.captured.readouterr()
+            with pytest.raises(SystemExit) as left:
+                run(rag_command, "rag")
+        out, err = self.captured.readouterr()
+        assert isinstance(left.value.code, int)
+        assert "internal error" not in err
+        return Done(left.value.code, out, err)
 
 
 @pytest.fixture
-def pipe(store: Path, tmp_path: Path) -> Pipe:
+def pipe(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Pipe:
     kept = tmp_path / "chat"
     environment = {
         "RAG_STORE__PATH": str(store / "store"),
         "RAG_EMBEDDER__MODEL": "pocket-m3",
         "RAG_CHAT__PATH": str(kept),
-        "LC_ALL": "C.UTF-8",
     }
-    return Pipe(store, kept, environment)
+    return Pipe(store, kept, environment, monkeypatch, capfd)
 
 
 @pytest.fixture
@@ -254,17 +262,10 @@ def test_a_question_that_fails_costs_no_other(pipe: Pipe, endpoint: Server) -> N
 
 
 def test_a_line_that_is_no_text_costs_no_other(pipe: Pipe) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "rag", "chat"],
-        input=b"\xff\xfe\x00\n\n/mode\n",
-        capture_output=True,
-        cwd=pipe.folder,
-        env={**os.environ, **pipe.environment},
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert b"not UTF-8" in done.stderr
-    assert b"(hybrid)" in done.stdout
+    done = pipe.send(b"\xff\xfe\x00\n\n/mode\n")
+    assert done.code == 2
+    assert "not UTF-8" in done.err
+    assert "(hybrid)" in done.out
 
 
 def test_collections_are_listed_and_changed(pipe: Pipe, store: Path) -> None:

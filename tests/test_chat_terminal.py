@@ -109,6 +109,7 @@ def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server)
 
         terminal.type("What happens then?\r")
         terminal.wait_for("Afterwards the tension is checked [1].")
+        terminal.wait_for("3 turns")
         said = [each["content"] for each in server.request(3).body["messages"] if each["role"] == "assistant"]
         assert said[1].strip() == f"{CHECKS} and then", "the partial answer is kept"
         terminal.press("ctrl-d")

@@ -148,6 +148,15 @@ class CrossLingualRAG:
                         break
         yield run.answer(passages)
 
+    @property
+    def tenant_key(self) -> str | None:
+        """The metadata key that separates the tenants of the index; None where there are none.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        return self._store.info().tenant_key
+
     def documents(self) -> Iterator[StoredDocument]:
         """What the index holds.
 

@@ -56,8 +56,6 @@ class Retriever:
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 passage")
         where = self._expanded(where)
-        if where.uris == ():
-            return []
         query = self._embedded(question)
         ranking = self._ranking if mode is None else replace(self._ranking, mode=mode)
         return rank(self._reader.candidates(query, max(self._depth, k), where), ranking, k)
@@ -96,7 +94,8 @@ class Retriever:
             if any(matches(document, glob) for glob in where.sources)
         )
         if where.uris is not None:
-            uris = tuple(uri for uri in uris if uri in set(where.uris))
+            allowed = set(where.uris)
+            uris = tuple(uri for uri in uris if uri in allowed)
         return replace(where, sources=(), uris=uris)
 
 

@@ -84,6 +84,29 @@ def test_a_line_that_a_crash_cut_off_costs_no_other_turn(folder: SessionFolder) 
     assert [turn.answer.question for turn in folder.open(session.id).turns] == ["one", "two"]
 
 
+def test_only_the_turn_that_was_replaced_goes_whoever_wrote_last(folder: SessionFolder) -> None:
+    session = folder.new(PLACE)
+    session.add(an_answer("one"))
+    other = folder.open(session.id)
+    session.add(an_answer("two", "first try"))
+    other.add(an_answer("of another program"))
+    session.add(an_answer("two", "second try"), replaces_last=True)
+    kept = [(turn.answer.question, turn.answer.text) for turn in folder.open(session.id).turns]
+    assert ("of another program", "Mit 24 Nm [1].") in kept
+    assert ("two", "second try") in kept
+    assert ("two", "first try") not in kept
+
+
+def test_a_time_that_cannot_be_costs_no_other_turn(folder: SessionFolder) -> None:
+    session = folder.new(PLACE)
+    session.add(an_answer("one"))
+    assert session.path is not None
+    line = json.loads(session.path.read_text().splitlines()[1])
+    with session.path.open("a") as file:
+        file.write(json.dumps({**line, "asked_at": 1e30}) + "\n")
+    assert [turn.answer.question for turn in folder.open(session.id).turns] == ["one"]
+
+
 def test_only_the_owner_can_read_it(folder: SessionFolder) -> None:
     session = folder.new(PLACE)
     session.add(an_answer())
@@ -174,6 +197,13 @@ def test_history_holds_whole_turns_and_the_latest_of_them() -> None:
     kept = history(turns)
     assert [message.content for message in kept if message.role == "user"] == ["question 3", "question 4"]
     assert history([]) == []
+
+
+def test_of_a_last_turn_that_is_too_long_its_beginning_is_kept() -> None:
+    [asked, answered] = history([Turn(1.0, an_answer("why", "word " * 4000))])
+    assert asked.content == "why"
+    assert answered.content.startswith("word word")
+    assert len(answered.content) == 4000
 
 
 def test_a_transcript_is_read_by_people_or_by_programs(folder: SessionFolder, tmp_path: Path) -> None:

@@ -325,3 +325,30 @@ def test_after_one_command_a_new_shell_completes(library: Path, home: Path, shel
         terminal.clear()
         for typed, becomes in LINES[:3]:
             completes(terminal, typed, becomes)
+
+
+HOSTILE = ["dept=$(touch PWNED)", "dept=`touch PWNED`", 'dept=x"; touch PWNED; "', "dept='; touch PWNED; '"]
+
+
+@pytest.mark.parametrize("begun", ["'\"dep'", "\\'dep", "dep"])
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_a_document_says_is_never_run_by_bash(tmp_path: Path, home: Path, begun: str, hostile: str) -> None:
+    """A document's metadata, completed within quotes and without, then evaluated as the command line would be."""
+    script = subprocess.run(
+        [BIN / "rag", "completion", "--print", "--shell", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "values").write_text(f"value\t{hostile}\t\nvalue\tdept=hr\t\n")
+    fake = tmp_path / "fake"
+    fake.write_text(f"#!/bin/sh\ncat {tmp_path / 'values'}\n")
+    fake.chmod(0o755)
+    (tmp_path / "script.bash").write_text(script)
+    line = (
+        f"source {tmp_path / 'script.bash'}; COMP_LINE='rag search x --where dep'; COMP_POINT=24; "
+        f"COMP_WORDS=(rag search x --where {begun}); COMP_CWORD=4; "
+        f"_rag_ingest_completion _RAG_COMPLETE {fake} dep; "
+        'quote="${COMP_WORDS[4]%%dep*}"; for each in "${COMPREPLY[@]}"; do echo "$each"; '
+        'eval "true $quote$each$quote"; done'
+    )
+    done = subprocess.run(["bash", "--norc", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "dept=hr" in done.stdout, done.stderr
+    assert not (tmp_path / "PWNED").exists()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from rag.rendering.cells import cut, folded, padded, width_of, wrapped
 from rag.rendering.directions import arranged, base_direction, oriented
 from rag.rendering.passages import highlighted, laid_out
 from rag.rendering.screen import BOLD, Order, Screen, Size
-from rag.rendering.visual_order import Piece, in_visual_order
+from rag.rendering.visual_order import Direction, Piece, in_visual_order
 from rag.segmentation import cluster_starts
 
 ARABIC = "يُنظَّف الحزام الناقل كل يوم اثنين بقطعة قماش جافة (انظر M8)، ولا تُستخدم المذيبات أبدًا."
@@ -244,3 +245,29 @@ def test_a_right_to_left_passage_stands_at_the_right_edge() -> None:
 def test_a_passage_shows_all_its_words_in_every_order(order: Order) -> None:
     text = "Das Band wird gereinigt.\n  毎週月曜日にコンベアを清掃します。\nEnde [1]"
     assert re.sub(r"\s", "", laid_out(text, screen(order, 20))) == re.sub(r"\s", "", text)
+
+
+@pytest.mark.parametrize("direction", ["rtl", "ltr"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "من 10:30 إلى 16:45",
+        "يوم 3.11.2026",
+        "1,250 دينار",
+        "192.168.1.10 هنا",
+        "שלום 2.5 עולם",
+        "שלום 5-3 x",
+        "1,,2 כן",
+    ],
+)
+def test_numbers_keep_their_order_in_a_line_in_visual_order(line: str, direction: Direction) -> None:
+    from bidi import get_display
+
+    seen = "".join(piece.text for piece in in_visual_order([Piece(line)], direction))
+    wanted = str(get_display(line, base_dir="R" if direction == "rtl" else "L"))
+    assert unicodedata.normalize("NFKC", seen) == wanted
+
+
+def test_a_vowel_sign_beside_its_letter_takes_a_cell() -> None:
+    assert width_of("को") == 2
+    assert width_of("कु") == 1, "one below it takes none"

@@ -23,6 +23,7 @@ def ask(chat: Chat, question: str, *, language: str | None = None, again: bool =
         RagError: there is no answer; or it has been shown and cannot be kept.
     """
     stop = threading.Event()
+    chat.numbered = {}
     answer: Answer | None = None
     with ExitStack() as until_shown:
         if sys.stdin.isatty():

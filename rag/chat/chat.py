@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
@@ -20,6 +21,9 @@ from rag.types import Answer, Citation, Passage, StoredDocument
 
 if TYPE_CHECKING:
     from rag_config.settings import Settings
+
+
+_log = logging.getLogger(__name__)
 
 
 class Chat:
@@ -54,9 +58,10 @@ class Chat:
         self.leaving = False
         self.exit_code = 0
         self._documents: list[StoredDocument] | None = None
+        self._listing = threading.Lock()
         self._warming: threading.Thread | None = None
         self._rag = open_rag(settings)
-        self.conversation = Conversation(self._rag, session or self.sessions.new(self.place), options)
+        self.conversation = Conversation(self._rag, session or self.sessions.new(self.place), options, self.place)
 
     @property
     def place(self) -> str:
@@ -76,19 +81,19 @@ class Chat:
 
     def documents(self) -> list[StoredDocument]:
         """What the index holds, as it was when it was first asked for."""
-        if self._documents is None:
-            self._documents = list(self._rag.documents())
-        return self._documents
+        with self._listing:
+            if self._documents is None:
+                self._documents = list(self._rag.documents())
+            return self._documents
 
     def warm_up(self) -> None:
         """Begins to load the model in a thread; what goes wrong there is said when a question is asked."""
 
         def load() -> None:
             try:
-                self.documents()
                 self._rag.warm_up()
-            except RagError:
-                return
+            except Exception:  # noqa: BLE001  whatever it is, the first question meets it again and says so
+                _log.debug("the model could not be loaded ahead of the first question", exc_info=True)
 
         self._warming = threading.Thread(target=load, name="rag-warm-up", daemon=True)
         self._warming.start()
@@ -127,7 +132,7 @@ class Chat:
     def begin(self, session: Session | None = None) -> None:
         """Goes over to `session`, or to a new one."""
         session = session or self.sessions.new(self.place)
-        self.conversation = Conversation(self._rag, session, self.conversation.options)
+        self.conversation = Conversation(self._rag, session, self.conversation.options, self.place)
         self.numbered = {}
 
     def open_collection(self, name: str) -> None:
@@ -146,9 +151,11 @@ class Chat:
             ) from error
         settings = self.settings.model_copy(update={"store": chosen})
         opened = open_rag(settings)
-        self._rag.close()
-        self.settings, self._rag, self._documents = settings, opened, None
-        self.conversation.rag = opened
+        with self._listing:
+            self._rag.close()
+            self.settings, self._rag, self._documents = settings, opened, None
+        self.conversation.rag, self.conversation.collection = opened, self.place
+        self.numbered = {}
 
     def number(self, found: dict[int, list[Citation | Passage]]) -> None:
         """Sets what `/quote N` refers to."""

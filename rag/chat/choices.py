@@ -57,6 +57,10 @@ def narrow(chat: Chat, argument: str) -> None:
         except ValueError as error:
             raise InputError(f"the filter {argument!r} has a quotation mark without its other: close it") from error
         sources = tuple(word.removeprefix("source=") for word in words if word.startswith("source="))
+        if not all(sources):
+            raise InputError("/filter source= needs a path or a pattern behind it: /filter source='docs/*'")
+        if wrong := [word for word in words if "=" not in word.strip("=")]:
+            raise InputError(f"/filter {wrong[0]} is not of the form key=value, as in /filter site=linz; or off")
         pairs = tuple(word for word in words if not word.startswith("source="))
         where = replace(where_from((), sources, pairs), languages=where.languages)
     chat.conversation.change(where=where)
@@ -118,8 +122,8 @@ def filters(chat: Chat) -> dict[str, str]:
     found = {"off": "all documents"}
     for document in documents:
         for key, value in document.metadata.items():
-            found[shlex.quote(f"{key}={value}")] = "metadata"
-    found |= {shlex.quote(f"source={printable(document.source)}"): document.language for document in documents}
+            found[f"{key}={value}"] = "metadata"
+    found |= {f"source={document.source}": document.language for document in documents}
     return found
 
 

@@ -102,5 +102,5 @@ def run(chat: Chat, line: str) -> None:
     Raises:
         RagError: it cannot be done.
     """
-    word, _, rest = line.partition(" ")
-    find(word).run(chat, rest.strip())
+    word, *rest = line.split(maxsplit=1)  # at any white space: a Japanese keyboard's is U+3000
+    find(word).run(chat, rest[0].strip() if rest else "")

@@ -43,14 +43,22 @@ class Conversation:
         rag: the index; whoever opened it closes it.
         session: where turns are kept.
         options: for the next question.
+        collection: what is open; with the tenant that is asked for, it decides which turns a prompt may hold.
         last_question: also of a question that got no answer.
     """
 
-    def __init__(self, rag: CrossLingualRAG, session: Session, options: Options) -> None:
+    def __init__(self, rag: CrossLingualRAG, session: Session, options: Options, collection: str) -> None:
         self.rag = rag
+        self.collection = collection
         self.session = session
         self.options = options
         self.last_question: str | None = session.turns[-1].answer.question if session.turns else None
+
+    @property
+    def scope(self) -> str:
+        """The collection, and the tenant whose documents are searched where there are several."""
+        key = self.rag.tenant_key
+        return f"{self.collection} · {key}={self.options.where.metadata.get(key)}" if key else self.collection
 
     @property
     def last(self) -> Answer:
@@ -77,7 +85,9 @@ class Conversation:
         """
         turns = self.session.turns
         again = again and bool(turns) and turns[-1].answer.question == question
-        earlier = turns[:-1] if again else turns
+        scope = self.scope
+        # What was answered from another collection, or for another tenant, is none of this one's business.
+        earlier = [turn for turn in (turns[:-1] if again else turns) if turn.scope == scope]
         self.last_question = question
         for event in self.rag.stream(
             question,
@@ -88,9 +98,9 @@ class Conversation:
             mode=self.options.mode,
             stop=stop,
         ):
+            yield event  # first: what cannot be kept must be shown all the same
             if isinstance(event, Answer) and event.text.strip():
-                self.session.add(event, replaces_last=again)
-            yield event
+                self.session.add(event, scope=scope, replaces_last=again)
 
     def search(self, question: str, *, k: int = 10) -> list[Passage]:
         """The passages that fit `question`, without an answer; leaves no turn."""
@@ -102,7 +112,7 @@ class Conversation:
 
 
 def history(turns: Sequence[Turn]) -> list[Message]:
-    """The latest turns as messages, oldest first; whole turns, as many as the budget holds.
+    """The latest turns as messages, oldest first; whole turns, as many as the budget holds, and the last in any case.
 
     Markers are taken out: their numbers are those of other passages.
     """
@@ -111,10 +121,13 @@ def history(turns: Sequence[Turn]) -> list[Message]:
     for turn in reversed(turns[-_MOST_TURNS:]):
         markers = MarkerFilter(0)
         answered = markers.feed(turn.answer.text) + markers.finish()
-        left -= len(turn.answer.question) + len(answered)
+        question = turn.answer.question
+        if not messages:  # of the last turn, however long, something is better than nothing
+            question, answered = question[: left // 2], answered[: left // 2]
+        left -= len(question) + len(answered)
         if left < 0:
             break
-        messages[:0] = [Message("user", turn.answer.question), Message("assistant", answered)]
+        messages[:0] = [Message("user", question), Message("assistant", answered)]
     return messages
 
 

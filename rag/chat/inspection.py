@@ -9,7 +9,7 @@ from rag.errors import InputError
 from rag.normalization import printable
 from rag.rendering.passages import highlighted
 from rag.rendering.records import answer_fields, to_json
-from rag.rendering.text import passage_text, place, sources_text
+from rag.rendering.text import counted, passage_text, place, sources_text
 from rag.types import Answer, Chunk, Citation, Passage
 
 _TERMS = 8  # matched terms of a passage that /why shows
@@ -72,7 +72,8 @@ def why(chat: Chat, argument: str) -> None:
         chat.say(f"    matched terms: {shown or 'none'}")
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.timings.items())
     usage = answer.usage
-    chat.say(f"{times}; {usage.prompt_tokens} tokens in, {usage.completion_tokens} out, {usage.requests} requests")
+    requests = counted(usage.requests, "request")
+    chat.say(f"{times}; {usage.prompt_tokens} tokens in, {usage.completion_tokens} out, {requests}")
 
 
 def as_json(chat: Chat, argument: str) -> None:
@@ -104,11 +105,14 @@ def _originals(chat: Chat, found: Sequence[Citation | Passage]) -> list[tuple[Ch
             originals.setdefault(each.chunk.id, (each.chunk, []))
             continue
         start, end = each.span
-        chunk = next(
+        holding = [
             passage.chunk
             for passage in chat.conversation.last.passages
             if passage.chunk.uri == each.uri and passage.chunk.start <= start and end <= passage.chunk.end
-        )
+        ]
+        if not holding:
+            raise InputError(f"the passage of [{each.marker}] is not among those of the last answer: ask again")
+        chunk = holding[0]
         _, spans = originals.setdefault(chunk.id, (chunk, []))
         spans.append((start - chunk.start, end - chunk.start))
     return list(originals.values())

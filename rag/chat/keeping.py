@@ -64,7 +64,11 @@ def recall(chat: Chat) -> None:
     if session.place != chat.place:
         chat.say(f"It was held with {printable(session.place)}; questions now go to {chat.place}.")
     if session.turns:
-        answer = session.turns[-1].answer
+        last = session.turns[-1]
+        if last.scope != chat.conversation.scope:
+            chat.say("Its last turn was answered from another collection or tenant; follow-ups do not know it.")
+            return
+        answer = last.answer
         chat.say(f"> {without_controls(answer.question)}")
         chat.show_answer(answer)
 

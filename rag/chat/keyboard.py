@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from prompt_toolkit.styles import Style
 from rag.chat.chat import Chat
 from rag.chat.commands import COMMANDS, find
 from rag.errors import RagError
+from rag.normalization import printable
 from rag.rendering.text import counted
 
 _PROMPT = "> "
 _MORE = ". "
+_QUOTED = frozenset(" '\"\\")  # what /filter would otherwise read as a shell does
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "prompt": "bold"})
 
 
@@ -40,6 +43,7 @@ class Keyboard:
             history=_history(kept.path) if kept.keep else InMemoryHistory(),
             completer=_Commands(chat),
             complete_while_typing=True,
+            complete_in_thread=True,  # what a store offers must not hold up the keys
             key_bindings=_bindings(),
             bottom_toolbar=lambda: _status(chat),
             style=_STYLE,
@@ -84,9 +88,11 @@ class _Commands(Completer):
             yield from self._paths.get_completions(Document(rest, len(rest)), complete_event)
             return
         begun = rest.rpartition(" ")[2]
+        wanted = begun.lstrip("'").casefold()
         for each, explanation in words.items():
-            if each.casefold().startswith(begun.casefold()):
-                yield Completion(each, -len(begun), display_meta=explanation)
+            if each.casefold().startswith(wanted):
+                quoted = shlex.quote(each) if command.name == "filter" and set(each) & _QUOTED else each
+                yield Completion(quoted, -len(begun), display=printable(each), display_meta=printable(explanation))
 
 
 def _bindings() -> KeyBindings:

@@ -28,10 +28,10 @@ class Lines:
             parts.append(text.removesuffix("\\"))
             if text.endswith("\\"):
                 continue
-            if text.strip():
+            if any(part.strip() for part in parts):
                 break
             parts.clear()
-        if not parts:
+        if not any(part.strip() for part in parts):
             return None
         question = "\n".join(parts)
         self._chat.say("\n".join(f"> {each}" for each in without_controls(question).split("\n")))

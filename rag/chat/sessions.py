@@ -28,11 +28,13 @@ class Turn:
     """A question with its answer.
 
     Attributes:
-        asked_at: seconds since the epoch.
+        asked_at: seconds since the epoch; also what the turn is known by in its file.
+        scope: collection, and tenant where there are several, that it was answered from.
     """
 
     asked_at: float
     answer: Answer
+    scope: str = ""
 
 
 @dataclass(slots=True)
@@ -56,43 +58,44 @@ class Session:
         """Its first question on one line."""
         return " ".join(self.turns[0].answer.question.split()) if self.turns else ""
 
-    def add(self, answer: Answer, *, replaces_last: bool = False) -> None:
+    def add(self, answer: Answer, *, scope: str = "", replaces_last: bool = False) -> None:
         """Adds a turn, and writes it down where the conversation is kept.
 
         Args:
+            scope: collection and tenant that it was answered from.
             replaces_last: whether it takes the place of the last turn.
 
         Raises:
             RagError: it cannot be written; the conversation goes on in memory.
         """
-        turn = Turn(time.time(), answer)
-        if replaces_last and self.turns:
-            self.turns.pop()
+        turn = Turn(time.time(), answer, scope)
+        replaced = self.turns.pop() if replaces_last and self.turns else None
         self.turns.append(turn)
         if self.path is not None:
-            self._write(turn, replaces_last)
+            self._write(turn, replaced)
 
-    def _write(self, turn: Turn, replaces_last: bool) -> None:
+    def _write(self, turn: Turn, replaced: Turn | None) -> None:
         assert self.path is not None
         record = {
             "asked_at": turn.asked_at,
-            "replaces_last": replaces_last,
+            "replaces": replaced.asked_at if replaced else None,
+            "scope": turn.scope,
             "answer": _ANSWER.dump_python(turn.answer, mode="json"),
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Opened anew for each turn: two programs may go on with one conversation.
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "r+b") as file:
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 size = file.seek(0, os.SEEK_END)
-                lines = []
-                if not size:
-                    lines.append({"format": _FORMAT, "id": self.id, "place": self.place})
-                elif os.pread(descriptor, 1, size - 1) != b"\n":  # the end of a line that a crash has cut off
-                    file.write(b"\n")
-                for line in [*lines, record]:
-                    # Escapes in ASCII: a file name need not be valid text.
-                    file.write(json.dumps(line).encode() + b"\n")
+                head = {"format": _FORMAT, "id": self.id, "place": self.place}
+                # Escapes in ASCII: a file name need not be valid text. An empty line ends what a crash has cut off.
+                lines = [json.dumps(line) for line in ([record] if size else [head, record])]
+                try:
+                    file.write("\n".join(["", *lines, ""] if size else [*lines, ""]).encode())
+                except OSError:
+                    file.truncate(size)  # half a line, perhaps the first, must not stay
+                    raise
         except OSError as error:
             raise RagError(
                 f"the conversation cannot be kept in {self.path} ({error.strerror}): "
@@ -196,11 +199,12 @@ class SessionFolder:
         session = Session(path.stem, str(head.get("place", "")), path=path if self._keep else None)
         for record in records[1:]:
             try:
-                turn = Turn(float(record["asked_at"]), _ANSWER.validate_python(record["answer"]))
-            except (KeyError, TypeError, ValueError, ValidationError):
+                asked_at = float(record["asked_at"])
+                time.localtime(asked_at)
+                turn = Turn(asked_at, _ANSWER.validate_python(record["answer"]), str(record.get("scope", "")))
+            except (KeyError, TypeError, ValueError, OverflowError, OSError, ValidationError):
                 continue  # another program's line must not cost the rest
-            if record.get("replaces_last") and session.turns:
-                session.turns.pop()
+            session.turns = [each for each in session.turns if each.asked_at != record.get("replaces")]
             session.turns.append(turn)
         return session
 

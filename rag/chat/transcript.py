@@ -9,7 +9,7 @@ from pathlib import Path
 from rag.chat.sessions import Session
 from rag.errors import InputError, RagError
 from rag.rendering.records import answer_fields
-from rag.rendering.text import sources_text
+from rag.rendering.text import remarks, sources_text
 
 
 def save(session: Session, path: Path) -> None:
@@ -37,6 +37,7 @@ def to_markdown(session: Session) -> str:
     parts = [f"# {session.title}", f"{session.place}, {_date(session.turns[0].asked_at)}"]
     for turn in session.turns:
         parts += [f"## {' '.join(turn.answer.question.split())}", turn.answer.text.strip()]
+        parts += [f"({remark})" for remark in remarks(turn.answer)]
         if turn.answer.citations:
             parts.append(f"```text\n{sources_text(turn.answer)}\n```")
     return "\n\n".join(parts) + "\n"

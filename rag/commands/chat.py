@@ -51,6 +51,8 @@ def chat(
     # Questions and commands from a pipe:
     printf 'How long is the warranty?\\n/json\\n' | rag chat
     """
+    import sys
+
     from rag.chat.conversation import Options
     from rag.chat.repl import talk
     from rag.chat.sessions import SessionFolder
@@ -59,6 +61,8 @@ def chat(
     from rag.language import parse_tag
 
     settings = load_settings(store=store, collection=collection, model=model, mode=mode)
+    if sys.stdin is None:
+        raise InputError("the standard input is closed: questions come from a keyboard or a pipe")
     if go_on and name:
         raise InputError(f"--continue and --resume {name} name two conversations: give one of them")
     kept = SessionFolder(settings.chat.path, keep=settings.chat.keep)

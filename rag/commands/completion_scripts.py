@@ -20,7 +20,9 @@ _rag_ingest_completion() {{
         case "$kind" in
             value)
                 case "${{COMP_WORDS[COMP_CWORD]}}" in
-                    \\"* | \\'*) COMPREPLY+=("$value") ;;
+                    # Values come from documents: between quotes none may hold what the shell would obey there.
+                    \\"*) case "$value" in *[\\"\\$\\`\\\\!]*) ;; *) COMPREPLY+=("$value") ;; esac ;;
+                    \\'*) case "$value" in *[\\'!]*) ;; *) COMPREPLY+=("$value") ;; esac ;;
                     *) COMPREPLY+=("$(printf %q "$value")") ;;
                 esac ;;
             path) COMPREPLY+=("$value"); compopt -o filenames 2>/dev/null ;;

@@ -167,9 +167,10 @@ def _failures(count: int) -> str:
 
 
 def _change(change: Change) -> str:
+    from rag.commands.config import shown
     from rag.normalization import printable
 
-    before, after = (printable(repr(value)) for value in (change.before, change.after))
+    before, after = (printable(repr(shown(change.name, value))) for value in (change.before, change.after))
     if change.after is None:
         return f"{change.name} is taken out (was {before})"
     return f"{change.name} = {after}" + ("" if change.before is None else f" (was {before})")

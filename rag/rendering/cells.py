@@ -112,7 +112,10 @@ def _unbroken(text: str, width: int) -> Iterator[str]:
 def _cluster_width(cluster: str) -> int:
     from rich.cells import cell_len, get_character_cell_size
 
-    return max(cell_len(cluster), sum(map(get_character_cell_size, cluster)))
+    # Vowel signs that stand beside their letter, as in Hindi, take none for rich and one in xterm and VTE.
+    signs = sum(unicodedata.category(character) == "Mc" for character in cluster)
+    apart = sum(map(get_character_cell_size, cluster))
+    return max(cell_len(cluster), apart + (signs if apart <= 1 else 0))
 
 
 def _clusters(text: str) -> Iterator[str]:

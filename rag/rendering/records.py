@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from rag.types import Answer, Citation, Passage, StoredDocument
 
+_OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """One line of JSON, every script as it is."""
-    return json.dumps(value, ensure_ascii=False)
+    """One line of JSON, every script as it is; what a terminal would obey is escaped."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def passage_fields(passage: Passage) -> dict[str, Any]:

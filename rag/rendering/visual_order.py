@@ -48,7 +48,10 @@ def in_visual_order(pieces: Sequence[Piece], direction: Direction) -> list[Piece
     marks = _combining_marks()
     if len(clusters) > len(marks):
         return list(pieces)  # no line of a terminal is so long
-    sent = [text if _is_unseen(text) else _head(text) + mark for (text, _), mark in zip(clusters, marks, strict=False)]
+    heads = _with_whole_numbers([_head(text) for text, _ in clusters])
+    sent = [
+        text if _is_unseen(text) else head + mark for (text, _), head, mark in zip(clusters, heads, marks, strict=False)
+    ]
     number = {mark: at for at, mark in enumerate(marks[: len(clusters)])}
     seen = str(get_display("".join(sent), base_dir="R" if direction == "rtl" else "L"))
     seen = "".join(character for character in seen if character in number or not _is_unseen(character))
@@ -82,6 +85,26 @@ def _clusters(pieces: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:
 def _head(cluster: str) -> str:
     """The character that decides where a cluster goes; a combining mark without a letter goes like a sign."""
     return "\u25cc" if unicodedata.bidirectional(cluster[0]) == "NSM" else cluster[0]
+
+
+def _with_whole_numbers(heads: Sequence[str]) -> list[str]:
+    """`heads` with a digit for each separator that belongs to a number, such as `10:30` (UAX #9, W4).
+
+    The rule takes a single separator between digits, and the mark that is sent with it would make two of it.
+    """
+    found = list(heads)
+    kinds = [unicodedata.bidirectional(head[:1]) for head in heads]
+    strong = ""
+    for at in range(1, len(heads) - 1):
+        strong = kinds[at - 1] if kinds[at - 1] in ("L", "R", "AL") else strong
+        if kinds[at - 1] != kinds[at + 1]:
+            continue
+        # Behind an Arabic letter European digits count as Arabic ones (W2), which no sign joins.
+        if (kinds[at] == "CS" and kinds[at - 1] in ("EN", "AN")) or (
+            kinds[at] == "ES" and kinds[at - 1] == "EN" and strong != "AL"
+        ):
+            found[at] = heads[at - 1]
+    return found
 
 
 def _is_unseen(cluster: str) -> bool:

@@ -282,7 +282,7 @@ def test_collections_are_listed_and_changed(pipe: Pipe, store: Path) -> None:
     first, second = [part.split("\n> ")[0] for part in done.out.split("> /search home\n")[1:]]
     assert "policy.txt" in first
     assert "policy.txt" in second, "a collection that cannot be opened leaves the old one"
-    assert "nowhere" in done.err
+    assert "there is no collection 'nowhere': the nearest is" in done.err
     assert "'..' is no name of a collection" in done.err
 
 

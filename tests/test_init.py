@@ -319,11 +319,13 @@ def test_only_what_is_no_default_is_written_and_a_stale_revision_goes() -> None:
     assert wanted["store.path"] == "./index", "the same folder, as it was spelled"
 
 
-def test_an_address_with_a_login_goes_where_keys_go() -> None:
+def test_an_address_with_a_login_goes_where_keys_go(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "https://joe:secretpw@host.example/v1?token=t"
     choices = Choices("pocket-m3", "index", "default", "m", address, {init_choices.LLM_KEY: KEY})
     assert "secretpw" not in str(choices.values())
     assert choices.secrets() == {init_choices.LLM_KEY: KEY, init_choices.LLM_ADDRESS: address}
+    monkeypatch.setenv(init_choices.LLM_ADDRESS, address)
+    assert choices.secrets() == {init_choices.LLM_KEY: KEY}, "what the environment has needs no copy on the disk"
     assert KEY not in repr(choices)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
+from rag import build
 from rag.api import open_rag
 from rag.chat.conversation import Conversation, Options
 from rag.chat.sessions import Session, SessionFolder
-from rag.errors import InputError, RagError
+from rag.errors import IndexMissingError, InputError, RagError
 from rag.normalization import printable
 from rag.pipeline import CrossLingualRAG
 from rag.rendering.markdown import MarkdownStream
@@ -150,7 +152,15 @@ class Chat:
                 f"{name!r} is no name of a collection: letters, digits, dots, hyphens and underscores"
             ) from error
         settings = self.settings.model_copy(update={"store": chosen})
-        opened = open_rag(settings)
+        try:
+            opened = open_rag(settings)
+        except IndexMissingError as error:
+            there = build.collections(settings)
+            near = get_close_matches(name, there, n=1) or there[:1]
+            hint = f"the nearest is {near[0]!r}, /collection lists them" if near else "none is there"
+            raise InputError(
+                f"there is no collection {name!r}: {hint}; `ingest --collection {name}` makes it"
+            ) from error
         with self._listing:
             self._rag.close()
             self.settings, self._rag, self._documents = settings, opened, None

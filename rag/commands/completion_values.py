@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -127,8 +128,8 @@ def _sources(context: click.Context, incomplete: str) -> Iterator[Item]:
     found = [(source, title) for source, title in known if source.startswith(incomplete)]
     if not found:
         names = [(source.rsplit("/", 1)[-1], title) for source, title in known]
-        counts = [name for name, _ in names]
-        found = [(name, title) for name, title in names if name.startswith(incomplete) and counts.count(name) == 1]
+        counts = Counter(name for name, _ in names)
+        found = [(name, title) for name, title in names if name.startswith(incomplete) and counts[name] == 1]
     for source, title in sorted(found):
         yield CompletionItem(source, type="path", help=title)
 

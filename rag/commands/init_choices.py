@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,10 @@ class Choices:
         return load_settings(store=self.store, collection=self.collection, model=self.model, more=more)
 
     def secrets(self) -> dict[str, str]:
-        """What goes into .env: the keys, and an address with a login in it."""
+        """What goes into .env: the keys, and an address with a login in it, unless it comes from the environment."""
         address = self.llm_base_url
-        return {**self.keys, **({LLM_ADDRESS: address} if address and holds_secret(address) else {})}
+        is_new = address != os.environ.get(LLM_ADDRESS)
+        return {**self.keys, **({LLM_ADDRESS: address} if address and is_new and holds_secret(address) else {})}
 
     def values(self) -> dict[str, str | None]:
         """What they mean for rag.toml, by dotted name; None: not there."""

@@ -186,8 +186,9 @@ def test_an_index_of_another_model_is_refused(docs: Path, settings: Settings, tm
 
 def test_progress_ends_with_everything_done(docs: Path, settings: Settings) -> None:
     seen: list[Progress] = []
-    (docs / "lang.txt").write_text("\n\n".join(f"Absatz {n} über die Wartung der Maschine {n}." for n in range(4000)))
-    report = ingest([docs], settings=settings, on_progress=seen.append)
+    (docs / "lang.txt").write_text("\n\n".join(f"Absatz {n} über die Wartung der Maschine {n}." for n in range(1000)))
+    short = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"chunk_tokens": 64})})
+    report = ingest([docs], settings=short, on_progress=seen.append)
     assert (seen[-1].files, seen[-1].files_total) == (3, 3)
     assert seen[-1].size == seen[-1].size_total > 0
     assert seen[-1].chunks == report.chunks > 128

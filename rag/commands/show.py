@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -51,7 +51,7 @@ def show(
     rag show handbuch.pdf#3 --neighbours 0 --json | jq -r 'select(has("ordinal")).text'
     """
     from rag import build
-    from rag.rendering.records import document_fields, to_json
+    from rag.rendering.records import chunk_fields, document_fields, to_json
     from rag.rendering.screen import BOLD, Screen
 
     settings = load_settings(store=store, collection=collection, model=model)
@@ -63,7 +63,7 @@ def show(
     if as_json:
         click.echo(to_json(document_fields(document)))
         for chunk in chunks:
-            click.echo(to_json(_fields(chunk, neighbour=ordinal is not None and chunk.ordinal != ordinal)))
+            click.echo(to_json(chunk_fields(chunk) | {"neighbour": ordinal not in (None, chunk.ordinal)}))
         return
     screen = Screen.of(sys.stdout)
     click.echo(_header(document, screen))
@@ -102,22 +102,6 @@ def _around(chunks: list[Chunk], ordinal: int, neighbours: int, word: str) -> li
     if ordinal not in {chunk.ordinal for chunk in chunks}:
         raise InputError(f"there is no passage {word!r}: the document has #0 to #{len(chunks) - 1}")
     return [chunk for chunk in chunks if abs(chunk.ordinal - ordinal) <= neighbours]
-
-
-def _fields(chunk: Chunk, *, neighbour: bool) -> dict[str, Any]:
-    """A passage for --json: the names of `rag search`, without rank and scores."""
-    return {
-        "source": chunk.source,
-        "uri": chunk.uri,
-        "title": chunk.title,
-        "heading": chunk.heading,
-        "page": chunk.page,
-        "language": chunk.language,
-        "ordinal": chunk.ordinal,
-        "span": list(chunk.span),
-        "text": chunk.text,
-        "neighbour": neighbour,
-    }
 
 
 def _header(document: StoredDocument, screen: Screen) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rag.types import Answer, Citation, Passage, StoredDocument
+from rag.types import Answer, Chunk, Citation, Passage, StoredDocument
 
 _OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -20,12 +20,18 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 def passage_fields(passage: Passage) -> dict[str, Any]:
     """A passage for --json."""
-    chunk = passage.chunk
     return {
         "rank": passage.rank,
         "score": round(passage.score, 6),
         "dense_score": round(passage.dense_score, 6),
         "sparse_score": round(passage.sparse_score, 6),
+        **chunk_fields(passage.chunk),
+    }
+
+
+def chunk_fields(chunk: Chunk) -> dict[str, Any]:
+    """A passage for --json without rank and scores, as the index holds it."""
+    return {
         "source": chunk.source,
         "uri": chunk.uri,
         "title": chunk.title,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,8 @@ import pytest
 from rag_config.settings import Settings
 
 from ingest import ingest
-from rag.__main__ import rag as rag_command
-from rag.commands.shared import run
 from rag.locales import load
+from tests.command_line import Done, call
 from tests.openai_server import Reply, Server, breaking, scripted_server, status, text
 
 DOCUMENTS = {
@@ -25,13 +22,6 @@ DOCUMENTS = {
     "دليل.md": "# دليل السلامة\n\nيتم تنظيف الحزام الناقل كل يوم اثنين. يجب فصل الكهرباء قبل العمل.\n",
 }
 QUESTION = "How often is the conveyor belt cleaned?"
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +59,7 @@ class Pipe:
             during.chdir(self.folder)
             for name, value in {**self.environment, **variables}.items():
                 during.setenv(name, value)
-            during.setattr(sys, "argv", ["rag", "chat", *options])
-            during.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-            self.captured.readouterr()
-            with pytest.raises(SystemExit) as left:
-                run(rag_command, "rag")
-        out, err = self.captured.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "internal error" not in err
-        return Done(left.value.code, out, err)
+            return call(("rag", "chat", *options), during, self.captured, stdin=data)
 
 
 @pytest.fixture

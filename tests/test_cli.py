@@ -6,36 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ingest.cli import command as ingest_command
-from rag.__main__ import rag as rag_command
-from rag.commands.shared import run
 from rag.locales import load
 from rag.stores.schema import SCHEMA_VERSION
+from tests.command_line import Shell, call
 from tests.openai_server import breaking, scripted_server, status, text
 
 WARTUNG = "# Wartung\n\nDas Förderband wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
 QUESTION = "How often is the conveyor belt cleaned?"
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Shell = Callable[..., Done]
 
 
 @pytest.fixture
@@ -48,17 +29,7 @@ def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.setenv("RAG_STORE__PATH", str(in_folder / "store"))
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
 
-    def call(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", list(words))
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            run({"rag": rag_command, "ingest": ingest_command}[words[0]], words[0])
-        captured = capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "Traceback" not in captured.err
-        return Done(left.value.code, captured.out, captured.err)
-
-    return call
+    return lambda *words: call(words, monkeypatch, capfd)
 
 
 @pytest.fixture

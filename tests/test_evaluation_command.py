@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rag_config.settings import Settings
 
 from ingest.api import ingest
-from rag.commands.eval import eval as eval_command
-from rag.commands.shared import run
 from rag.errors import InputError
 from rag.evaluation import specs, table
 from rag.evaluation.results import Cell, Comparison, Evaluation, Interval
 from rag.fusion import Ranking
+from tests.command_line import Shell, call
 from tests.evaluation_data import CORPUS, QUERIES, QUESTIONS, SUBJECTS, write_dataset, write_lines
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Shell = Callable[..., Done]
 
 
 @pytest.fixture
@@ -44,17 +24,7 @@ def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
     monkeypatch.setenv("RAG_EMBEDDER__DTYPE", "float32")
 
-    def call(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["eval", "retrieval", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            run(eval_command, "rag eval")
-        captured = capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "Traceback" not in captured.err
-        return Done(left.value.code, captured.out, captured.err)
-
-    return call
+    return lambda *words: call(("rag", "eval", "retrieval", *words), monkeypatch, capfd)
 
 
 @pytest.fixture
@@ -129,13 +99,13 @@ def test_a_value_below_its_gate_fails_and_says_where(shell: Shell) -> None:
 def test_a_gate_that_cannot_be_used_is_refused(shell: Shell, gate: str) -> None:
     done = shell("small", f"--min-ndcg={gate}")
     assert done.code == 2
-    assert done.err == (f"rag eval: --min-ndcg {gate!r} cannot be used: give 0.4, de-ja=0.4 or one=0.2, from 0 to 1\n")
+    assert done.err == (f"rag: --min-ndcg {gate!r} cannot be used: give 0.4, de-ja=0.4 or one=0.2, from 0 to 1\n")
 
 
 def test_a_gate_for_what_is_not_measured_is_refused_before_anything_is_embedded(shell: Shell) -> None:
     done = shell("small", "--min-ndcg", "de-ja=0.4")
     assert done.code == 2
-    assert done.err.startswith("rag eval: nothing is measured for 'de → ja': small has de → de, ")
+    assert done.err.startswith("rag: nothing is measured for 'de → ja': small has de → de, ")
 
 
 def test_every_problem_of_a_data_set_is_a_line(shell: Shell, in_folder: Path) -> None:
@@ -165,7 +135,7 @@ def test_every_problem_of_a_data_set_is_a_line(shell: Shell, in_folder: Path) ->
 def test_what_cannot_be_asked_for_is_one_line(shell: Shell, words: list[str], told: str) -> None:
     done = shell(*words)
     assert done.code == 2
-    assert done.err.startswith(f"rag eval: {told}")
+    assert done.err.startswith(f"rag: {told}")
     assert done.err.count("\n") == 1
 
 

@@ -5,38 +5,18 @@ The server is tests.qdrant_server's; the commands run in this process, with thei
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient, models
 
-from ingest.cli import command as ingest_command
 from rag import Settings, build
-from rag.__main__ import rag as rag_command
-from rag.commands.shared import run
+from tests.command_line import Done, Shell, call
 from tests.qdrant_server import Call, QdrantServer, Refusal, qdrant_server, two_free_ports
 
 KEY = "s3cret-key-of-the-tests"
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Shell = Callable[..., Done]
 
 
 @pytest.fixture
@@ -53,18 +33,12 @@ def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.setenv("RAG_STORE__TIMEOUT", "1")
     monkeypatch.setenv("RAG_STORE__PATH", str(in_folder / "no-folder-is-wanted"))
 
-    def call(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", list(words))
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            run({"rag": rag_command, "ingest": ingest_command}[words[0]], words[0])
-        captured = capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "Traceback" not in captured.err
-        assert KEY not in captured.out + captured.err
-        return Done(left.value.code, captured.out, captured.err)
+    def run_here(*words: str) -> Done:
+        done = call(words, monkeypatch, capfd)
+        assert KEY not in done.out + done.err
+        return done
 
-    return call
+    return run_here
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ from rich.cells import cell_len
 import ingest
 from ingest.cli import command as ingest_command
 from rag import build
-from rag.__main__ import rag as rag_command
-from rag.commands.shared import run
 from rag.commands.stored_documents import KnownSources
 from rag.locations import uri_of
 from rag.normalization import printable
 from rag.types import StoredDocument
+from tests.command_line import Done, Shell, call
 from tests.samples import a_chunk
 from tests.store_contract import make_embedding
 
@@ -49,24 +47,6 @@ DOCUMENTS = {
     "part#1.txt": "The number sign belongs to the name of this file and to nothing else.\n",
 }
 WITH_PDF = len(DOCUMENTS) + 1
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def sources(self) -> list[str]:
-        return [line["source"] for line in self.lines]
-
-
-Shell = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
@@ -96,18 +76,12 @@ def _shell(folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
     # Were a model looked for, that would end with exit code 3.
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "./no-such-model")
 
-    def call(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", list(words))
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            run({"rag": rag_command, "ingest": ingest_command}[words[0]], words[0])
-        captured = capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        assert "Traceback" not in captured.err
-        assert "\x1b" not in captured.out + captured.err
-        return Done(left.value.code, captured.out, captured.err)
+    def run_here(*words: str) -> Done:
+        done = call(words, monkeypatch, capfd)
+        assert "\x1b" not in done.out + done.err
+        return done
 
-    return call
+    return run_here
 
 
 @pytest.fixture

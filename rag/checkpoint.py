@@ -10,8 +10,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ class Checkpoint:
         """State dict of Linear(hidden_size, 1), a torch archive."""
         return self.folder / _SPARSE_HEAD
 
+    @property
+    def colbert_head(self) -> Path:
+        """State dict of a linear layer over the hidden states, a torch archive."""
+        return self.folder / _COLBERT_HEAD
+
 
 def must_be_fetched(model: str, revision: str | None = None) -> bool:
     """Whether `locate` would have to go to the hub."""
@@ -136,32 +142,55 @@ def inspect(folder: Path, name: str) -> Checkpoint:
     try:
         return _inspect(folder, name)
     except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be read ({error.strerror or error}): check the files' permissions"
-        ) from error
+        raise _unreadable(folder, error) from error
 
 
 def _inspect(folder: Path, name: str) -> Checkpoint:
-    config = _read_config(folder)
-    weights = next((folder / file for file in _WEIGHT_FILES if (folder / file).is_file()), None)
-    if weights is None:
-        raise CheckpointError(
-            f"{folder} has neither {' nor '.join(_WEIGHT_FILES)} (whole, not in shards): copy the model's weights there"
-        )
-    files = [folder / "tokenizer.json", folder / _SPARSE_HEAD, folder / _COLBERT_HEAD]
-    for file in files:
-        if not file.is_file():
-            # Without the heads other libraries go on with random ones: the vectors would be noise that looks fine.
-            raise CheckpointError(
-                f"{folder} has no {file.name}: copy it from the model's repository, or use a complete BGE-M3 checkpoint"
-            )
-    for file in (*files, weights):
-        _refuse_pointer(file)
+    for fault in faults(folder).values():
+        if fault is not None:
+            raise fault
+    found = outline(folder, name)
+    files = [found.tokenizer, found.sparse_head, found.colbert_head]
     dense_weight, sparse_weight = _fusion_weights(folder)
+    fingerprint = _origin(folder) or _fingerprint(_read_config(folder), files, found.weights)
+    return replace(found, fingerprint=fingerprint, dense_weight=dense_weight, sparse_weight=sparse_weight)
+
+
+def faults(folder: Path) -> dict[str, CheckpointError | None]:
+    """Each file of a checkpoint by its name, and what is wrong with it, if anything: it is missing, or cannot be right.
+
+    Weights, heads and tokenizer are not opened. Files that need not be there are looked at where they are.
+    """
+    weights = _weights(folder)
+    checks: dict[str, Callable[[], object]] = {
+        "config.json": lambda: _read_config(folder),
+        weights.name: lambda: _require_weights(folder, weights),
+        **{name: partial(_require, folder / name) for name in ("tokenizer.json", _SPARSE_HEAD, _COLBERT_HEAD)},
+        **{name: partial(read, folder) for name, read in _OPTIONAL.items() if (folder / name).is_file()},
+    }
+    found: dict[str, CheckpointError | None] = {}
+    for name, check in checks.items():
+        try:
+            check()
+            found[name] = None
+        except CheckpointError as error:
+            found[name] = error
+        except OSError as error:
+            found[name] = _unreadable(folder / name, error)
+    return found
+
+
+def outline(folder: Path, name: str) -> Checkpoint:
+    """What config.json says of a checkpoint whose other files may be missing; the fingerprint is empty.
+
+    Raises:
+        CheckpointError: config.json is missing, or not BGE-M3's.
+    """
+    config = _read_config(folder)
     return Checkpoint(
         folder=folder,
         name=name,
-        weights=weights,
+        weights=_weights(folder),
         hidden_size=config["hidden_size"],
         layers=config["num_hidden_layers"],
         heads=config["num_attention_heads"],
@@ -170,10 +199,37 @@ def _inspect(folder: Path, name: str) -> Checkpoint:
         vocabulary_size=config["vocab_size"],
         padding_id=config["pad_token_id"],
         layer_norm_eps=config["layer_norm_eps"],
-        fingerprint=_origin(folder) or _fingerprint(config, files, weights),
-        dense_weight=dense_weight,
-        sparse_weight=sparse_weight,
+        fingerprint="",
+        dense_weight=None,
+        sparse_weight=None,
     )
+
+
+def _weights(folder: Path) -> Path:
+    """The encoder's weights, or where they would be expected."""
+    return next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), folder / _WEIGHT_FILES[0])
+
+
+def _require_weights(folder: Path, weights: Path) -> None:
+    if not weights.is_file():
+        raise CheckpointError(
+            f"{folder} has neither {' nor '.join(_WEIGHT_FILES)} (whole, not in shards): copy the model's weights there"
+        )
+    _refuse_pointer(weights)
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        # Without the heads other libraries go on with random ones: the vectors would be noise that looks fine.
+        raise CheckpointError(
+            f"{file.parent} has no {file.name}: "
+            "copy it from the model's repository, or use a complete BGE-M3 checkpoint"
+        )
+    _refuse_pointer(file)
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read ({error.strerror or error}): check the files' permissions")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -285,3 +341,7 @@ def _weight(path: Path, recommended: Mapping[str, object], key: str) -> float | 
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise CheckpointError(f"{path} recommends {key} = {value!r}: give a number from 0 up, or remove the line")
     return float(value)
+
+
+_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": _fusion_weights}
+"""Files that need not be there, and what reads them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from logging import getLogger
 from pathlib import Path
+from shutil import disk_usage
 
 from rag.errors import CheckpointError, ModelUnavailableError
 
@@ -34,7 +35,8 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         cache: folder of the cache; by default the hub client's own.
 
     Raises:
-        ModelUnavailableError: the hub cannot be reached, does not know the model, or does not hand it out.
+        ModelUnavailableError: the hub cannot be reached, does not know the model, or does not hand it out, or the disk
+            has too little room.
         CheckpointError: the repository lacks a file without which it cannot be a BGE-M3 checkpoint; nothing is fetched.
     """
     import httpx2
@@ -47,7 +49,8 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
         if folder is not None:
             return folder
         wanted = _listed(model, revision, endpoint)
-        logger.info("fetching %s: %s in %d files", model, _readable_size(sum(wanted.values())), len(wanted))
+        _require_space(model, sum(wanted.values()), cache)
+        logger.info("fetching %s: %s in %d files", model, readable_size(sum(wanted.values())), len(wanted))
         return Path(
             snapshot_download(
                 model, revision=revision, allow_patterns=sorted(wanted), endpoint=endpoint, cache_dir=cache
@@ -119,6 +122,29 @@ def _wanted(model: str, sizes: dict[str, int]) -> dict[str, int]:
     return {name: sizes[name] for name in names}
 
 
+def _require_space(model: str, size: int, cache: Path | None) -> None:
+    """Refuses at once what would fill the disk after minutes.
+
+    Args:
+        size: bytes of all files; what is in the cache of this model, whole or in part, is taken off.
+
+    Raises:
+        ModelUnavailableError: there is too little room.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    place = (cache or Path(constants.HF_HUB_CACHE)).absolute()
+    held = place / repo_folder_name(repo_id=model, repo_type="model") / "blobs"
+    missing = size - sum(file.stat().st_size for file in held.glob("*"))
+    free = disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
+    if missing > free:
+        raise ModelUnavailableError(
+            f"{model!r} takes {readable_size(missing)} more and {place} has {readable_size(free)} free: make room, "
+            "or set HF_HOME to a folder on a larger disk"
+        )
+
+
 def _reason(model: str, revision: str, error: Exception) -> str:
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -143,7 +169,7 @@ def _reason(model: str, revision: str, error: Exception) -> str:
     return f"cannot fetch {model!r} from the hub: {type(error).__name__}: {first_line}"
 
 
-def _readable_size(size: int) -> str:
+def readable_size(size: int) -> str:
     """`size` bytes in decimal units, as the hub's own pages give them."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:

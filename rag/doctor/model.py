@@ -25,7 +25,9 @@ def on_this_machine(model: str, revision: str | None) -> Path:
     from rag.checkpoint import locate, must_be_fetched
 
     if must_be_fetched(model, revision):
-        raise _NotFetchedError(f"{model!r} is no folder, and not whole in the hub's cache {_cache()}: fetch it")
+        raise _NotFetchedError(
+            f"{model!r} is no folder, and not whole in the hub's cache {_cache()}: `rag models pull` fetches it"
+        )
     return locate(model, revision)
 
 
@@ -53,12 +55,11 @@ def weights(setup: Setup) -> Verdict | None:
         found = setup.checkpoint
     except (ModelUnavailableError, CheckpointError):
         return None
-    from rag.embedders.weights import open_head, open_weights
+    from rag.catalogue.examination import require_colbert_head, require_sparse_head, require_weights
 
-    open_weights(found.weights)("embeddings.LayerNorm.weight", (found.hidden_size,))
-    open_head(found.sparse_head)("weight", (1, found.hidden_size))
-    open_head(found.folder / "colbert_linear.pt")
-    return passed(f"{found.weights.name}, {found.sparse_head.name} and colbert_linear.pt open")
+    for require in (require_weights, require_sparse_head, require_colbert_head):
+        require(found)
+    return passed(f"{found.weights.name}, {found.sparse_head.name} and {found.colbert_head.name} open")
 
 
 def tokenizer(setup: Setup) -> Verdict | None:
@@ -67,9 +68,9 @@ def tokenizer(setup: Setup) -> Verdict | None:
         found = setup.checkpoint
     except (ModelUnavailableError, CheckpointError):
         return None
-    from rag import build
+    from rag.catalogue.examination import require_tokenizer
 
-    build.embedder(setup.settings, found).count_tokens(["tokenizer"])
+    require_tokenizer(found)
     return passed(f"{found.tokenizer.name} loads; vocabulary of {found.vocabulary_size}")
 
 

@@ -1,0 +1,290 @@
+"""Embedding models: the table against its sources, figures of the user's own, and folders with planted faults."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import yaml
+
+from rag.catalogue import figures, listing, local
+from rag.catalogue.examination import WITHOUT, examine
+from rag.catalogue.models import benchmarks, find, models, require_embedder
+from rag.catalogue.table import listing_text
+from rag.checkpoint import BUNDLED, inspect
+from rag.embedders.bge_m3 import BgeM3Embedder
+from rag.errors import CheckpointError, InputError
+from rag.evaluation.fields import evaluation_fields
+from rag.evaluation.results import MEASURES, Cell, Evaluation, Interval
+from rag.hub import DEFAULT_REVISIONS
+from rag.language import parse_tag
+from tests.tiny_checkpoint import write_tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+
+
+# The table
+
+
+def test_only_models_that_this_program_loads_are_called_embedders() -> None:
+    assert {model.id for model in models() if model.use == "embedder"} == {*BUNDLED, *DEFAULT_REVISIONS}
+    require_embedder("pocket-m3")
+    require_embedder("somebody/fine-tuned-bge-m3")  # not known: the hub is asked
+    with pytest.raises(CheckpointError, match=r"'intfloat/multilingual-e5-small' is no embedder here.* BAAI/bge-m3"):
+        require_embedder("intfloat/multilingual-e5-small")
+
+
+def test_what_is_said_of_the_bundled_model_is_what_its_files_say() -> None:
+    model, found = find("pocket-m3"), inspect(BUNDLED["pocket-m3"], "pocket-m3")
+    assert model is not None
+    assert (model.dimension, model.window, model.size) == (
+        found.hidden_size,
+        found.window,
+        found.weights.stat().st_size,
+    )
+    card = yaml.safe_load((found.folder / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert set(model.languages) == set(card["language"])
+    assert model.language_count == str(len(model.languages))
+    assert model.licence is not None
+    assert model.licence.lower() == card["license"]
+
+
+def test_bge_m3_is_listed_at_the_commit_that_is_fetched() -> None:
+    model = find("BAAI/bge-m3")
+    assert model is not None
+    assert model.revision == DEFAULT_REVISIONS["BAAI/bge-m3"]
+
+
+def test_every_model_from_elsewhere_has_figures_and_every_figure_a_source() -> None:
+    for model in models():
+        assert model.figures or model.id in BUNDLED
+        for figure in model.figures:
+            assert figure.benchmark is benchmarks()[figure.benchmark.name]
+            assert " " in figure.benchmark.source, "the source itself, not its key"
+            given = [value for value in (figure.within, figure.across) if value is not None]
+            assert given
+            assert all(0 < value < 1 for value in given)
+        for tag in model.languages:
+            parse_tag(tag)
+
+
+def test_published_figures_are_the_means_of_what_was_published(data: Path) -> None:
+    published = json.loads((data / "mteb_baselines.json").read_text())
+    compared = 0
+    for model in models():
+        for figure in model.figures:
+            if not figure.benchmark.source.startswith("MTEB"):
+                continue
+            pairs = [
+                (languages.split("-"), value)
+                for languages, value in published[model.id.replace("/", "__")][figure.benchmark.task]["by"].items()
+            ]
+            within = [value for (asked, held), value in pairs if asked == held]
+            across = [value for (asked, held), value in pairs if asked[:3] != held[:3]]  # not two scripts of one
+            assert figure.within == (pytest.approx(fmean(within), abs=0.00051) if within else None)
+            assert figure.across == pytest.approx(fmean(across), abs=0.00051)
+            compared += 1
+    assert compared == 24
+
+
+# Figures of the user's own
+
+
+def evaluation(model: str, fingerprint: str = "f" * 64, name: str = "dense", **pairs: float) -> dict[str, Any]:
+    """A run as `rag eval retrieval --json` prints it; `pairs` are nDCG@10 by `de_en`."""
+    cells = []
+    for languages, value in pairs.items():
+        asked, held = languages.split("_")
+        cells.append(Cell(asked, held, 10, dict.fromkeys(MEASURES, Interval(value, value, value))))
+    return evaluation_fields(Evaluation(name, "a/folder/xquad", model, fingerprint, 20, 30, tuple(cells)))
+
+
+def written(path: Path, *runs: dict[str, Any]) -> Path:
+    path.write_text(json.dumps({"runs": runs, "comparisons": [], "remarks": []}))
+    return path
+
+
+def test_means_are_taken_within_and_across_languages(tmp_path: Path) -> None:
+    runs = [evaluation("m", de_de=0.8, en_en=0.6, de_en=0.5, en_de=0.3), evaluation("m", name="sparse", de_en=0.25)]
+    first, second = figures.read(written(tmp_path / "own.json", *runs))
+    assert first.within == pytest.approx(0.7)
+    assert first.across == pytest.approx(0.4)
+    assert (first.model, first.ranking, first.dataset, first.questions) == ("m", "dense", "a/folder/xquad", 30)
+    assert (second.within, second.across, second.ranking) == (None, 0.25, "sparse")
+
+
+def _without(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda run: run.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_without("model"), "run 2 has no 'model'"),
+        (_without("matrix"), "run 2 has no 'matrix'"),
+        (lambda run: run.update(questions="30"), "run 2 has no 'questions'"),
+        (lambda run: run["matrix"].append([]), "run 2 has a cell without"),
+        (lambda run: run["matrix"][0]["values"].pop("nDCG@10"), "run 2 has a cell without languages or nDCG@10"),
+        (lambda run: run["matrix"][0]["values"]["nDCG@10"].update(mean=1.5), "nDCG@10 is 1.5"),
+        (lambda run: run["matrix"][0]["values"]["nDCG@10"].update(mean=float("nan")), "nDCG@10 is nan"),
+    ],
+)
+def test_a_document_with_a_run_that_is_none_is_refused_with_the_place(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    bad = evaluation("m", de_en=0.5)
+    spoil(bad)
+    path = written(tmp_path / "own.json", evaluation("m", de_en=0.5), bad)
+    with pytest.raises(InputError) as refused:
+        figures.read(path)
+    assert words in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"runs": []}', b'{"runs": [1]}', b"\xff\xfe", b"[" * 100_000, b"1" * 5000]
+)
+def test_a_file_that_is_no_evaluation_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "own.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        figures.read(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_refused_by_its_name(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.json", tmp_path):
+        with pytest.raises(InputError) as refused:
+            figures.read(path)
+        assert repr(str(path)) in str(refused.value)
+
+
+def test_own_figures_stand_with_the_model_they_are_of_and_say_if_its_weights_are_others(tmp_path: Path) -> None:
+    bundled = inspect(BUNDLED["pocket-m3"], "").fingerprint
+    path = written(
+        tmp_path / "own.json",
+        evaluation("pocket-m3", bundled, de_en=0.5),
+        evaluation("pocket-m3", "0" * 64, de_en=0.25),
+        evaluation("models/copy", bundled, de_en=0.75),
+        evaluation("models/mine", "1" * 64, de_de=0.125),
+    )
+    found = {entry.id: entry for entry in listing.entries(figures.read(path))}
+    own = found["pocket-m3"].scores
+    assert [(score.across, score.other_weights) for score in own] == [(0.5, False), (0.25, True), (0.75, False)]
+    assert {score.source for score in own} == {str(path)}
+    assert list(found) == [*(model.id for model in models()), "models/mine"]
+    (mine,) = found["models/mine"].scores
+    assert (mine.within, mine.across, mine.other_weights, mine.benchmark) == (0.125, None, None, "xquad")
+    assert not any(score.own for score in found["BAAI/bge-m3"].scores)
+
+
+@pytest.mark.parametrize("width", [80, 130, 200, None])
+def test_the_list_fits_its_terminal_and_leaves_no_model_out(tmp_path: Path, width: int | None) -> None:
+    path = written(tmp_path / "own.json", evaluation("pocket-m3", de_en=0.512, de_de=0.75))
+    text = listing_text(listing.entries(figures.read(path)), width)
+    assert width is None or max(map(len, text.splitlines())) <= width
+    for model in models():
+        assert model.id in text
+        assert model.dimension is None or re.search(rf"\b{model.dimension}\b", text)
+    assert re.search(r"\.750 +\.512  nDCG@10  xquad +dense +you, other weights", text)
+
+
+def test_where_a_model_is_is_known_without_fetching_it() -> None:
+    found = {model.id: local.presence(model) for model in models()}
+    assert found["pocket-m3"] == "bundled"
+    assert found["BAAI/bge-m3"] in ("here", "not here")
+    assert found["sentence-transformers/LaBSE"] is None
+
+
+# Folders
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {part.file: part.status for part in examine(folder, "name").parts if part.status != "ok"}
+
+
+def test_a_whole_checkpoint_is_usable_and_embeds(tiny: Path) -> None:
+    found = examine(tiny, "tiny")
+    assert found.usable
+    assert found.checkpoint == inspect(tiny, "tiny")
+    assert found.checkpoint is not None
+    sizes = {part.file: part.size for part in found.parts}
+    assert sizes == {file: (tiny / file).stat().st_size for file in (*WITHOUT, "model.safetensors")}
+    (vectors,) = BgeM3Embedder(found.checkpoint, device="cpu", dtype="float32").embed_passages(["a text"])
+    assert vectors.dense.shape == (64,)
+
+
+@pytest.mark.parametrize("file", [*WITHOUT, "model.safetensors"])
+def test_a_missing_file_is_named_and_the_others_are_still_looked_at(copy: Path, file: str) -> None:
+    (copy / file).unlink()
+    found = examine(copy, "copy")
+    assert statuses(copy) == {file: "missing"}
+    assert not found.usable
+    (fault,) = (part.fault for part in found.parts if part.fault)
+    assert file in str(fault)
+    with pytest.raises(CheckpointError) as refused:
+        inspect(copy, "copy")
+    assert str(refused.value) == str(fault), "the loader says the same"
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_every_damaged_file_is_named_at_once(copy: Path) -> None:
+    (copy / "colbert_linear.pt").unlink()
+    for file in ("model.safetensors", "sparse_linear.pt"):
+        halve(copy / file)
+    (copy / "tokenizer.json").write_text("{}")
+    expected = dict.fromkeys(("model.safetensors", "sparse_linear.pt", "tokenizer.json"), "damaged")
+    assert statuses(copy) == {**expected, "colbert_linear.pt": "missing"}
+
+
+def test_weights_and_heads_of_another_model_are_damaged(copy: Path, tmp_path: Path) -> None:
+    other = write_tiny_checkpoint(tmp_path / "other", hidden=32, layers=1)
+    for file in ("model.safetensors", "sparse_linear.pt"):
+        shutil.copyfile(other / file, copy / file)
+    assert statuses(copy) == {"model.safetensors": "damaged", "sparse_linear.pt": "damaged"}
+
+
+def test_weights_with_fewer_layers_than_the_configuration_says_are_damaged(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    assert statuses(copy) == {"model.safetensors": "damaged"}
+
+
+def test_git_lfs_pointers_and_faulty_side_files_are_damaged(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (copy / "README.md").write_text("---\nretrieval: {sparse_weight: -1}\n---\n")
+    (copy / "fingerprint.txt").write_text("BAAI/bge-m3")
+    assert statuses(copy) == dict.fromkeys(("model.safetensors", "fingerprint.txt", "README.md"), "damaged")
+
+
+def test_a_sentence_transformers_model_is_no_embedder_but_may_teach(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    found = examine(copy, "copy")
+    assert statuses(copy) == {"config.json": "damaged"}
+    assert found.teacher
+    assert found.checkpoint is None
+
+
+def test_an_empty_folder_lacks_everything(tmp_path: Path) -> None:
+    assert statuses(tmp_path) == dict.fromkeys((*WITHOUT, "model.safetensors"), "missing")
+    assert not examine(tmp_path, "empty").teacher

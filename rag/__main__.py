@@ -16,8 +16,10 @@ _SUMMARIES = {
     "eval": "Measure retrieval for every pair of languages.",
     "init": "Set up a folder: embedding model, store and language model, each checked.",
     "list": "List the documents that the index holds.",
+    "models": "List embedding models with their figures; fetch or check one.",
     "search": "Find the passages that answer a question.",
     "show": "Show a document as the index holds it, or a passage with its neighbours.",
+    "train": "Train an embedding model of your own.",
 }
 _MODULES = {"list": "list_documents:list_documents"}
 

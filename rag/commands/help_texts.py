@@ -15,6 +15,11 @@ _STORE: Rows = (
     ("RAG_STORE__COLLECTION", "Name of the collection, where --collection is not given."),
 )
 _MODEL: Rows = (("RAG_EMBEDDER__MODEL", "Embedding model, where --model is not given."),)
+_HUB: Rows = (
+    ("HF_HOME", "Where models from the hub are kept, by default ~/.cache/huggingface."),
+    ("HF_ENDPOINT", "Address of the hub, where it is another than huggingface.co."),
+    ("HF_HUB_OFFLINE", "1 forbids to ask the hub."),
+)
 _LANGUAGE_MODEL: Rows = (
     ("RAG_LLM__MODEL", "Language model; without one, sentences of the documents are quoted."),
     ("RAG_LLM__BASE_URL", "Its endpoint; by default OPENAI_BASE_URL, else OpenAI's."),
@@ -163,6 +168,37 @@ TEXTS: dict[str, Text] = {
         see_also=("rag doctor", "rag config", "ingest", "rag completion"),
     ),
     "list": Text(environment=_STORE, files=_SETTINGS, see_also=("rag show", "ingest remove")),
+    "models": Text(
+        success="Listed.",
+        codes=(
+            (2, "What was given cannot be used: an option, or a file of --figures; the others are shown."),
+            _INTERRUPTED,
+        ),
+        environment=_HUB[:1],
+        see_also=("rag eval retrieval", "rag models pull --help", "rag models check --help"),
+    ),
+    "pull": Text(
+        arguments=(("ID", "As `rag models` shows it, or of a model on the hub that was fine-tuned from BGE-M3."),),
+        success="It is on this machine, and usable.",
+        codes=(_USAGE, (3, "It cannot be fetched, or is no model that this program embeds with."), _INTERRUPTED),
+        environment=(
+            ("RAG_EMBEDDER__REVISION", "Revision, where ID is the model of the settings and --revision is not given."),
+            *_HUB,
+        ),
+        files=_SETTINGS,
+        see_also=("rag models", "rag models check", "rag doctor"),
+    ),
+    "check": Text(
+        arguments=(("DIR|ID", "A folder, or a model that is bundled or was fetched."),),
+        success="It is usable.",
+        codes=(_USAGE, (3, "It is not here, or not usable."), _INTERRUPTED),
+        environment=(
+            ("RAG_EMBEDDER__REVISION", "Revision, where ID is the model of the settings and --revision is not given."),
+            *_HUB[:1],
+        ),
+        files=_SETTINGS,
+        see_also=("rag models pull", "rag doctor"),
+    ),
     "search": Text(
         arguments=_QUESTION,
         success="Searched, whether anything was found or not.",
@@ -194,5 +230,24 @@ TEXTS: dict[str, Text] = {
         environment=_STORE,
         files=_SETTINGS,
         see_also=("ingest list", "rag show"),
+    ),
+    "train": Text(codes=(_USAGE, _INTERRUPTED), see_also=("rag train distill --help", "rag models")),
+    "distill": Text(
+        success="The student is in --out.",
+        codes=(
+            _USAGE,
+            (3, "The teacher cannot be loaded, or --init or --tokenizer is no usable checkpoint."),
+            (5, "A checkpoint or the student cannot be written; what was written before stays."),
+            _INTERRUPTED,
+        ),
+        environment=(
+            ("OMP_NUM_THREADS", "Threads; a run that goes on with as many as before ends with the same weights."),
+            *_HUB,
+        ),
+        files=(
+            ("OUT.training/", "Tokenizer, the teacher's vectors and checkpoints, until you remove it."),
+            ("OUT.training/log.jsonl", "What happened, one JSON object a line."),
+        ),
+        see_also=("rag models", "rag eval retrieval", "rag search --model"),
     ),
 }

@@ -36,11 +36,17 @@ def help_option(command: Command) -> Command:
     )(command)
 
 
+def debug_option(command: Command) -> Command:
+    """Adds --debug."""
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks and details."
+    )(command)
+
+
 def shared_options(command: Command) -> Command:
     """Adds --store, --collection, --model, --debug and --help."""
-    command = help_option(command)
+    command = debug_option(help_option(command))
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks and details."),
         click.option("--model", metavar="M", help="Embedding model: hub id, folder, or pocket-m3 (bundled)."),
         click.option("--collection", metavar="C", help="Name of the collection."),
         click.option("--store", metavar="PATH|URL", help="Folder of the index, or address of a Qdrant server."),

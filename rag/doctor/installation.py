@@ -27,8 +27,8 @@ _MODULES = {
     "qdrant-edge-py": "qdrant_edge",
 }
 """Names of modules that are not their distribution's."""
-_NOT_IMPORTED = frozenset({"flagembedding", "sentence-transformers", "transformers"})
-"""No command loads these, and they take ten seconds."""
+_NOT_IMPORTED = frozenset({"flagembedding", "scikit-learn", "sentence-transformers", "transformers"})
+"""None but `rag train` loads any of these, and they take ten seconds."""
 _SHOWN_AT_ONCE = 4
 # A module that crashes the interpreter cannot be caught, only outlived: each is announced before it is imported.
 _IMPORTER = """

@@ -1,0 +1,43 @@
+"""The model card of a student: what it was made of, and what was measured while it was made."""
+
+from __future__ import annotations
+
+from rag.training.parallel import ParallelText
+from rag.training.recipe import Recipe
+
+
+def card(name: str, recipe: Recipe, teacher: str, text: ParallelText, accuracy: dict[str, float]) -> str:
+    """README.md; its front matter recommends the weights for fusion, if the recipe does."""
+    front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "language:", "- en"]
+    front += [f"- {language}" for language in text.languages]
+    if recipe.sparse_weight is not None:
+        front += ["retrieval:", "  dense_weight: 1.0", f"  sparse_weight: {recipe.sparse_weight}"]
+    rows = [
+        f"| {language} | {int((text.pair_language == position).sum()):,} | {_figure(accuracy, language)} |"
+        for position, language in enumerate(text.languages)
+    ]
+    stages = ", ".join(
+        f"{name} {stage.steps:,}"
+        for name, stage in (("static", recipe.static), ("transformer", recipe.transformer), ("heads", recipe.heads))
+    )
+    lines = [
+        *front,
+        "---",
+        "",
+        f"# {name}",
+        "",
+        "A cross-lingual embedding model in BGE-M3's layout (dense, sparse and ColBERT heads), distilled from the",
+        f"English teacher `{teacher}` with parallel text (Reimers and Gurevych 2020) by `rag train distill`.",
+        "",
+        f"Steps: {stages}. Accuracy@1 of finding a translation among the language's held-out pairs, mean of both",
+        "directions:",
+        "",
+        "| language | pairs | accuracy@1 |",
+        "|---|---|---|",
+        *rows,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _figure(accuracy: dict[str, float], language: str) -> str:
+    return f"{accuracy[language]:.3f}" if language in accuracy else "not measured"

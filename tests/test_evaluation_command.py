@@ -10,7 +10,7 @@ from rag_config.settings import Settings
 from ingest.api import ingest
 from rag.errors import InputError
 from rag.evaluation import specs, table
-from rag.evaluation.results import Cell, Comparison, Evaluation, Interval
+from rag.evaluation.results import Cell, Comparison, Difference, Evaluation, Interval
 from rag.fusion import Ranking
 from tests.command_line import Shell, call
 from tests.evaluation_data import CORPUS, QUERIES, QUESTIONS, SUBJECTS, write_dataset, write_lines
@@ -52,6 +52,7 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     assert (done.code, done.err) == (0, "")
     assert set(done.json) == {"runs", "comparisons", "remarks"}
     (found,) = done.json["runs"]
+    assert found["accuracy@1"] is None
     assert (found["name"], found["model"], found["dataset"]) == ("hybrid dense=1 sparse=0.3", "pocket-m3", "small")
     assert (found["documents"], found["questions"]) == (9, 6)
     assert len(found["matrix"]) == 6
@@ -125,6 +126,11 @@ def test_every_problem_of_a_data_set_is_a_line(shell: Shell, in_folder: Path) ->
         ([], "give FOLDER or --gold FILE: neither is given"),
         (["small", "--gold", "x.jsonl"], "give FOLDER or --gold FILE: both are given"),
         (["nowhere"], "there is no folder 'nowhere'"),
+        (["small", "small"], "'small' is no .tsv, no .tsv.gz and no folder of them"),
+        (["small", "--languages", "de,xx"], "'xx' is not a language tag"),
+        (["small", "--languages", ","], "--languages is empty: give tags with commas between"),
+        (["small", "--languages", "de,ja"], "small has nothing in 'ja': it has de, en, fr"),
+        (["small", "--languages", "fr"], "small has no question in fr with an answer there"),
         (["small", "--report", "nowhere/out.html"], "there is no folder 'nowhere' for the report"),
         (["small", "--compare", "dense", "--compare", "dense"], "--compare: two runs are 'dense'"),
         (["small", "--compare", "dens"], "--compare 'dens': 'dens' is unknown"),
@@ -137,6 +143,15 @@ def test_what_cannot_be_asked_for_is_one_line(shell: Shell, words: list[str], to
     assert done.code == 2
     assert done.err.startswith(f"rag: {told}")
     assert done.err.count("\n") == 1
+
+
+def test_languages_can_be_chosen(shell: Shell) -> None:
+    (found,) = shell("small", "--languages", "de,fr", "--mode", "sparse", "--json").json["runs"]
+    assert [(cell["question_language"], cell["document_language"]) for cell in found["matrix"]] == [
+        ("de", "de"),
+        ("de", "fr"),
+    ]
+    assert (found["documents"], found["questions"]) == (6, 3)
 
 
 def test_a_report_is_written(shell: Shell, in_folder: Path) -> None:
@@ -190,6 +205,13 @@ def test_gold_that_an_index_does_not_hold_is_told_with_its_line(shell: Shell, in
     assert done.err.startswith("rag eval retrieval: g.jsonl:1: gold names an unknown document: the index holds no doc")
 
 
+def test_of_an_index_languages_can_be_chosen(shell: Shell, index: Path) -> None:
+    (found,) = shell("--gold", index.name, "--languages", "de", "--languages", "fr", "--json").json["runs"]
+    assert (found["documents"], found["questions"]) == (6, 3)
+    # What is not chosen takes no place among the first ten.
+    assert {each["document_language"]: each["top_share"] for each in found["preferences"]} == {"de": 0.5, "fr": 0.5}
+
+
 # Names of runs and widths of terminals
 
 
@@ -240,9 +262,10 @@ def test_a_matrix_that_is_wider_than_the_terminal_becomes_a_list() -> None:
 
 
 def test_a_comparison_shows_one_measure() -> None:
-    comparisons = [Comparison("de → ja", "nDCG@10", 0.5, 0.4, 0.0312, 5), Comparison("de → ja", "R@1", 0, 0, 1, 5)]
-    text = table.comparison_text("dense", "sparse", comparisons, "nDCG@10")
-    assert text.splitlines()[1:] == [
+    differences = (Difference("de → ja", "nDCG@10", 0.5, 0.4, 0.0312, 5), Difference("de → ja", "R@1", 0, 0, 1, 5))
+    text = table.comparison_text(Comparison("dense", "sparse", differences), "nDCG@10")
+    assert text.splitlines() == [
+        "nDCG@10, first: dense, second: sparse",
         "         first  second  difference       p",
         "de → ja   .500    .400      -0.100  0.0312",
     ]

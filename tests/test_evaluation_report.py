@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,19 +13,26 @@ import pytest
 from lxml import html
 
 from rag.errors import InputError
-from rag.evaluation import report, report_colours
+from rag.evaluation import beir, report, report_colours, scoring
+from rag.evaluation.measure import evaluate, truncations
 from rag.evaluation.results import (
     CASES,
     MEASURES,
     CaseRow,
     Cell,
     Comparison,
+    Difference,
     Evaluation,
     Interval,
     Measure,
     Preference,
+    Translations,
     Truncation,
 )
+from rag.evaluation.significance import compare
+from rag.fusion import Ranking
+from rag.ports import Embedder
+from tests.evaluation_data import write_dataset
 
 WRITTEN = datetime(2025, 3, 1, 9, 5, tzinfo=UTC)
 TWELVE = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
@@ -86,12 +94,15 @@ def an_evaluation(languages: tuple[str, ...] = TWELVE, name: str = "dense") -> E
 
 def comparisons(languages: tuple[str, ...] = TWELVE) -> list[Comparison]:
     pairs = [
-        Comparison(f"{one} → {other}", measure, level(q, d), level(d, q), ((q * 13 + d * 7) % 40) / 40, 1190)
+        Difference(f"{one} → {other}", measure, level(q, d), level(d, q), ((q * 13 + d * 7) % 40) / 40, 1190)
         for measure in MEASURES[:2]
         for q, one in enumerate(languages)
         for d, other in enumerate(languages)
     ]
-    return [Comparison("one", "nDCG@10", 0.111, 0.218, 0.00002, 14280), *pairs]
+    return [
+        Comparison("dense", "sparse", (Difference("one", "nDCG@10", 0.111, 0.218, 0.00002, 14280), *pairs)),
+        Comparison("dense", "hybrid", tuple(pairs)),
+    ]
 
 
 def parsed(text: str) -> html.HtmlElement:
@@ -206,12 +217,13 @@ def test_one_dimension_alone_is_drawn() -> None:
 
 
 def test_differences_that_are_significant_are_marked_and_their_number_is_put_beside_what_chance_gives() -> None:
-    compared = [
-        Comparison("one", "nDCG@10", 0.111, 0.218, 0.00002, 14280),
-        Comparison("de → ja", "nDCG@10", 0.5, 0.4375, 0.0499, 100),
-        Comparison("de → ko", "nDCG@10", 0.5, 0.5, 0.05, 100),
-    ]
-    tree = parsed(report.page([an_evaluation(("de",), "dense"), an_evaluation(("de",), "sparse")], compared))
+    compared = (
+        Difference("one", "nDCG@10", 0.111, 0.218, 0.00002, 14280),
+        Difference("de → ja", "nDCG@10", 0.5, 0.4375, 0.0499, 100),
+        Difference("de → ko", "nDCG@10", 0.5, 0.5, 0.05, 100),
+    )
+    runs = [an_evaluation(("de",), "dense"), an_evaluation(("de",), "sparse")]
+    tree = parsed(report.page(runs, [Comparison("dense", "sparse", compared)]))
     (shown,) = tables(tree, "nDCG@10")
     assert [th.text_content() for th in shown.findall("thead/tr/th")][1:3] == ["dense", "sparse"]
     assert [[one.text_content() for one in tr] for tr in shown.findall("tbody/tr")] == [
@@ -221,6 +233,33 @@ def test_differences_that_are_significant_are_marked_and_their_number_is_put_bes
     ]
     assert "3 comparisons were made; 2 with p < .05, marked *." in tree.text_content()
     assert "chance alone would mark up to 0.2 on average" in tree.text_content()  # 3 times .05
+
+
+def test_every_comparison_is_shown_under_the_names_of_its_runs_and_linked_from_the_summary() -> None:
+    compared = [Comparison("dense", other, (Difference("de → ja", "R@1", 0.5, 0.25, 0.01, 9),)) for other in ("s", "h")]
+    tree = parsed(report.page([an_evaluation(("de",), name) for name in ("dense", "s", "h")], compared))
+    assert [one.text_content() for one in tree.iter("h2")] == ["dense", "s", "h", "s against dense", "h against dense"]
+    heads = [[th.text_content() for th in one.findall("thead/tr/th")][1:3] for one in tables(tree, "R@1")]
+    assert heads == [["dense", "s"], ["dense", "h"]]
+    links = {one.text_content(): one.get("href").removeprefix("#") for one in tree.xpath("//ul/li/a")}
+    assert {name: tree.get_element_by_id(place).find("h2").text_content() for name, place in links.items()} == {
+        "s against dense": "s against dense",
+        "h against dense": "h against dense",
+    }
+
+
+def test_of_a_bitext_the_accuracy_of_each_pair_is_shown_instead_of_a_matrix() -> None:
+    rows = (Translations("en", "de", 0.9, 0.8, 1000), Translations("en", "ja", 0.5, 0.4, 500))
+    tree = parsed(report.page([Evaluation("n", "d", "m", "f", 3000, 3000, (), translations=rows)], []))
+    (shown,) = tables(tree, "accuracy@1: the translation comes first among the sentences in its language")
+    assert [[one.text_content() for one in tr if one.get("class") != "bar"] for tr in shown.findall("tbody/tr")] == [
+        ["English en – German de", ".850", ".900", ".800", "1,000"],
+        ["English en – Japanese ja", ".450", ".500", ".400", "500"],
+        ["Mean of the pairs", ".650", ".700", ".600", "1,500"],
+    ]
+    assert [rect.get("width") for rect in shown.iter("rect")] == ["85.00%", "45.00%", "65.00%"]
+    (summary,) = tables(tree, "Mean nDCG@10 of each run")
+    assert [td.text for td in summary.findall("tbody/tr/td")] == ["–", "–", ".650"]
 
 
 def test_the_head_says_what_was_measured_when_and_with_which_version() -> None:
@@ -245,7 +284,8 @@ HOSTILE = (
 
 def test_text_from_outside_stays_text() -> None:
     evaluation = Evaluation(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, 1, (Cell(HOSTILE, HOSTILE, 1, values(0.5)),))
-    tree = parsed(report.page([evaluation, evaluation], [Comparison(HOSTILE, "nDCG@10", 0.1, 0.2, 0.5, 3)]))
+    compared = Comparison(HOSTILE, HOSTILE, (Difference(HOSTILE, "nDCG@10", 0.1, 0.2, 0.5, 3),))
+    tree = parsed(report.page([evaluation, evaluation], [compared]))
     assert not list(tree.iter("script", "img", "iframe", "object", "embed", "form"))
     assert not [one for one in tree.iter() if any(name.startswith("on") for name in one.attrib)]
     assert tree.find(".//h2/bdi").text == HOSTILE
@@ -327,6 +367,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_and_after_the_work(
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 SMALL = 360
 MEASURING = """<script>
 const wide = [...document.querySelectorAll("body *")].filter(
@@ -334,17 +375,59 @@ const wide = [...document.querySelectorAll("body *")].filter(
 parent.document.title = [innerWidth, document.documentElement.scrollWidth, ...wide.map(one => one.tagName)].join(" ");
 </script>"""
 
+DRAWN = """<script>
+const open = name => [...document.querySelectorAll(name)].filter(one => !one.closest("details:not([open])"));
+document.title = JSON.stringify({
+  cells: open(".heat td[class^=v]").map(one =>
+    [one.className, getComputedStyle(one).backgroundColor, one.offsetWidth, one.offsetHeight]),
+  bars: open("rect.top").map(one => one.getBoundingClientRect().height),
+  places: Object.fromEntries(open("section").map(one => [one.id, one.offsetTop])),
+});
+</script>"""
 
-def test_nothing_is_wider_than_a_small_screen(tmp_path: Path) -> None:
+
+def in_a_browser(path: Path, *options: str) -> str:
+    """The page as a browser has it after it is drawn; skips where there is no browser."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"none of these browsers is installed: {', '.join(BROWSERS)}")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *QUIET.split()]
+    command += [f"--user-data-dir={path.parent}/profile", *options, path.as_uri()]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done.stdout.decode()
+
+
+def test_nothing_is_wider_than_a_small_screen(tmp_path: Path) -> None:
     text = report.page([an_evaluation(FORTY[-17:], "hybrid " + "dense=1," * 20)], comparisons())
     # Without the page's policy, which forbids scripts, the measuring one can run; windows are never narrower than 500.
     text = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</body>", f"{MEASURING}</body>")
     frame = f'<!doctype html><title></title><iframe width="{SMALL}" height="900" srcdoc="{escape(text)}"></iframe>'
     (tmp_path / "frame.html").write_text(frame, encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"]
-    command = [browser, *options, f"--user-data-dir={tmp_path}/profile", (tmp_path / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    assert parsed(done.stdout.decode()).find("head/title").text == f"{SMALL} {SMALL}"
+    drawn = in_a_browser(tmp_path / "frame.html", "--dump-dom")
+    assert parsed(drawn).find("head/title").text == f"{SMALL} {SMALL}"
+
+
+def test_a_report_of_real_runs_is_drawn(tmp_path: Path, pocket: Embedder) -> None:
+    dataset = beir.read(write_dataset(tmp_path / "small"))
+    vectors = scoring.embed(dataset, pocket)
+    runs = []
+    for mode in ("dense", "sparse", "hybrid"):
+        ranker = scoring.ExactRanker(dataset, vectors, Ranking(mode=mode))
+        cut = truncations(dataset, vectors) if mode == "dense" else ()
+        runs.append(evaluate(dataset, ranker, name=mode, model="m", fingerprint="f", truncations=cut))
+    path = tmp_path / "out.html"
+    report.write([run.evaluation for run in runs], [compare(runs[0], other) for other in runs[1:]], path)
+    # As above, a script that measures takes the place of the policy that forbids it.
+    text = re.sub(r"<meta http-equiv[^>]*>", "", path.read_text(encoding="utf-8"))
+    (tmp_path / "drawn.html").write_text(text.replace("</body>", f"{DRAWN}</body>"), encoding="utf-8")
+    drawn = json.loads(parsed(in_a_browser(tmp_path / "drawn.html", "--dump-dom")).find("head/title").text)
+    in_light = dict(re.findall(r"\.(v\d+) \{ background: (#\w{6})", report_colours.style().partition("@media")[0]))
+    assert len(drawn["cells"]) == 3 * 6  # three runs, questions in two languages over documents in three
+    for name, colour, width, height in drawn["cells"]:
+        assert colour == "rgb({}, {}, {})".format(*bytes.fromhex(in_light[name.split()[0]].removeprefix("#")))
+        assert min(width, height) > 20
+    assert drawn["bars"]
+    assert all(height > 5 for height in drawn["bars"])
+    tops = [drawn["places"][name] for name in ("run-1", "run-2", "run-3", "comparison-1", "comparison-2")]
+    assert tops == sorted(set(tops))

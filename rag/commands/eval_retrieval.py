@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rag.commands.shared import shared_options
+from rag.errors import InputError
 
 if TYPE_CHECKING:
     from rag.commands.eval_runs import Results
@@ -21,7 +22,7 @@ _SHOWN_AT_ONCE = 50
 
 
 @click.command(short_help="Measure retrieval for every pair of languages.")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER|FILE]...")
 @click.option(
     "--gold", type=click.Path(path_type=Path), metavar="FILE", help="Questions whose sources the index holds."
 )
@@ -32,6 +33,7 @@ _SHOWN_AT_ONCE = 50
 @click.option(
     "--compare", multiple=True, metavar="SPEC", help="A run, as 'dense' or 'hybrid sparse=1.0 model=M'; repeatable."
 )
+@click.option("--languages", multiple=True, metavar="L,L…", help="Only documents and questions in these languages.")
 @click.option(
     "--max-questions", type=click.IntRange(min=1), metavar="N", help="Ask N questions, each in all its languages."
 )
@@ -49,13 +51,14 @@ _SHOWN_AT_ONCE = 50
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @shared_options
 def retrieval(
-    folder: Path | None,
+    data: tuple[Path, ...],
     gold: Path | None,
     mode: str | None,
     fusion: str | None,
     dense_weight: str | None,
     sparse_weight: str | None,
     compare: tuple[str, ...],
+    languages: tuple[str, ...],
     max_questions: int | None,
     measure: Measure,
     min_ndcg: tuple[str, ...],
@@ -72,10 +75,16 @@ def retrieval(
     qrels/test.tsv: all documents are ranked exactly. --gold measures the index as it is; its lines have question and
     source. With two --compare or more, each run is tested against the first.
 
+    FILE is bitext, a translation a line, and several may be given, or folders of them: en-de.tsv with both sentences,
+    other names with language, English and translation (.tsv or .tsv.gz). Each sentence is looked for among those of its
+    two languages alone.
+
     \b
     rag eval retrieval xquad/ --compare dense --compare 'hybrid sparse=1.0' --report xquad.html
     # A build fails where German questions find Japanese documents no more:
     rag eval retrieval --gold questions.jsonl --min-ndcg de-ja=0.4 --min-recall 0.6
+    # Accuracy@1 of translations, in two languages:
+    rag eval retrieval tatoeba.tsv.gz --mode dense --languages de,fr
     # A quick look, for programs:
     rag eval retrieval xquad/ --max-questions 100 --json | jq '.runs[0].matrix'
     """
@@ -83,7 +92,7 @@ def retrieval(
     from rag.evaluation import gates, specs
     from rag.evaluation.problems import DatasetError
 
-    _require_usable(folder, gold, report)
+    _require_usable(data, gold, report)
     retrieval_settings = {
         name: value
         for name, value in (
@@ -100,6 +109,7 @@ def retrieval(
         model=model,
         retrieval=retrieval_settings,
         runs=tuple(specs.parse(spec) for spec in compare),
+        languages=_tags(languages),
         max_questions=max_questions,
         gates=(
             *gates.parse(min_ndcg, "nDCG@10", "--min-ndcg"),
@@ -107,7 +117,7 @@ def retrieval(
         ),
     )
     try:
-        results = over_index(gold, choice) if gold else over_dataset(folder or Path(), choice)
+        results = over_index(gold, choice) if gold else over_dataset(data, choice)
     except DatasetError as error:
         return _listed(error.problems)
     for remark in results.remarks:
@@ -116,21 +126,32 @@ def retrieval(
     if report:
         from rag.evaluation.report import write
 
-        comparisons = results.comparisons[0][2] if results.comparisons else ()  # a page has room for the first two runs
-        write([measured.evaluation for measured in results.measured], comparisons, report)
+        write([measured.evaluation for measured in results.measured], results.comparisons, report)
     return _gated(results, choice.gates)
 
 
-def _require_usable(folder: Path | None, gold: Path | None, report: Path | None) -> None:
+def _tags(texts: Sequence[str]) -> tuple[str, ...]:
+    """Primary tags, each once.
+
+    Raises:
+        InputError: one is no language.
+    """
+    from rag.language import parse_tag, primary
+
+    words = [word for text in texts for word in text.split(",") if word.strip()]
+    if texts and not words:
+        raise InputError("--languages is empty: give tags with commas between, as 'de,fr'")
+    return tuple(dict.fromkeys(primary(parse_tag(word)) for word in words))
+
+
+def _require_usable(data: tuple[Path, ...], gold: Path | None, report: Path | None) -> None:
     """Refuses what would only fail after minutes.
 
     Raises:
-        InputError: not exactly one of folder and gold file, or no folder for the report.
+        InputError: not exactly one of data set and gold file, or no folder for the report.
     """
-    from rag.errors import InputError
-
-    if (folder is None) == (gold is None):
-        given = "both are given" if folder else "neither is given"
+    if bool(data) == (gold is not None):
+        given = "both are given" if data else "neither is given"
         raise InputError(f"give FOLDER or --gold FILE: {given}")
     if report and not report.parent.is_dir():
         raise InputError(f"there is no folder {str(report.parent)!r} for the report: make it first")
@@ -154,14 +175,14 @@ def _show(results: Results, measure: Measure, *, as_json: bool) -> None:
     if as_json:
         fields = {
             "runs": [evaluation_fields(measured.evaluation) for measured in results.measured],
-            "comparisons": [comparison_fields(*each) for each in results.comparisons],
+            "comparisons": [comparison_fields(each) for each in results.comparisons],
             "remarks": list(results.remarks),
         }
         click.echo(to_json(fields))
         return
     width = Screen.of(sys.stdout).width
     parts = [evaluation_text(measured.evaluation, measure, width) for measured in results.measured]
-    parts += [comparison_text(*each, measure) for each in results.comparisons]
+    parts += [comparison_text(each, measure) for each in results.comparisons]
     click.echo("\n\n\n".join(parts))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rag.commands.shared import load_settings
 from rag.errors import InputError
-from rag.evaluation import beir, gold, specs
+from rag.evaluation import beir, bitext, gold, specs
 from rag.evaluation.gates import Gate, require_known
 from rag.evaluation.measure import Measured, evaluate, truncations
 from rag.evaluation.results import Comparison
@@ -39,6 +39,7 @@ class Choice:
     Attributes:
         retrieval: settings of the group `retrieval` for all runs.
         runs: what each has of its own; empty for one run as the settings say.
+        languages: primary tags; empty for all that there are.
     """
 
     store: str | None
@@ -46,6 +47,7 @@ class Choice:
     model: str | None
     retrieval: Mapping[str, str]
     runs: tuple[RunSpec, ...]
+    languages: tuple[str, ...]
     max_questions: int | None
     gates: tuple[Gate, ...]
 
@@ -67,12 +69,12 @@ class Results:
     """What came out.
 
     Attributes:
-        comparisons: of the first run with each other one: both names, then what differs.
+        comparisons: of the first run with each other one.
         remarks: what a reader of the figures must know; one line each.
     """
 
     measured: tuple[Measured, ...]
-    comparisons: tuple[tuple[str, str, tuple[Comparison, ...]], ...]
+    comparisons: tuple[Comparison, ...]
     remarks: tuple[str, ...]
 
 
@@ -84,13 +86,13 @@ class _Run:
     name: str
 
 
-def over_dataset(folder: Path, choice: Choice) -> Results:
-    """Measures over a folder of documents and questions.
+def over_dataset(paths: Sequence[Path], choice: Choice) -> Results:
+    """Measures over a folder of documents and questions, or over files and folders of bitext.
 
     Raises:
         InputError: the data set, a gate or a setting cannot be used.
     """
-    dataset = _narrowed(beir.read(folder), choice)
+    dataset = _sampled(_read(paths, choice), choice)
     runs = _runs(choice)
     vectors: dict[str, Vectors] = {}
     for run in runs:
@@ -129,11 +131,13 @@ def over_index(path: Path, choice: Choice) -> Results:
     runs = _runs(choice)
     with closing(build.store(runs[0].settings)) as index:
         documents = list(index.documents())
-    dataset = _narrowed(gold.read(path, documents, KnownSources(documents).one), choice)
-    return _compared([_through_the_pipeline(run, dataset) for run in runs], list(dataset.remarks))
+    dataset = gold.read(path, documents, KnownSources(documents).one)
+    dataset = _sampled(dataset.narrowed(choice.languages) if choice.languages else dataset, choice)
+    everywhere = Where(languages=choice.languages)
+    return _compared([_through_the_pipeline(run, dataset, everywhere) for run in runs], list(dataset.remarks))
 
 
-def _through_the_pipeline(run: _Run, dataset: Dataset) -> Measured:
+def _through_the_pipeline(run: _Run, dataset: Dataset, everywhere: Where) -> Measured:
     from rag.api import open_rag
     from rag.evaluation.indexed import IndexRanker
 
@@ -146,14 +150,26 @@ def _through_the_pipeline(run: _Run, dataset: Dataset) -> Measured:
 
         return evaluate(
             dataset,
-            IndexRanker(dataset, retrieve, on_search=lambda done: show(done, searches)),
+            IndexRanker(dataset, retrieve, everywhere=everywhere, on_search=lambda done: show(done, searches)),
             name=run.name,
             model=run.embedder.model,
             fingerprint=run.embedder.fingerprint,
         )
 
 
-def _narrowed(dataset: Dataset, choice: Choice) -> Dataset:
+def _read(paths: Sequence[Path], choice: Choice) -> Dataset:
+    if all(bitext.is_bitext(path) for path in paths):
+        return bitext.read(paths, choice.languages)
+    if len(paths) > 1:
+        other = next(path for path in paths if not bitext.is_bitext(path))
+        raise InputError(
+            f"{str(other)!r} is no .tsv, no .tsv.gz and no folder of them, which alone can be several: give one folder"
+        )
+    dataset = beir.read(paths[0])
+    return dataset.narrowed(choice.languages) if choice.languages else dataset
+
+
+def _sampled(dataset: Dataset, choice: Choice) -> Dataset:
     if choice.max_questions:
         dataset = dataset.sampled(choice.max_questions)
     require_known(choice.gates, dataset)
@@ -185,7 +201,7 @@ def _compared(measured: Sequence[Measured], remarks: Sequence[str]) -> Results:
     first, *others = measured
     return Results(
         tuple(measured),
-        tuple((first.evaluation.name, other.evaluation.name, compare(first, other)) for other in others),
+        tuple(compare(first, other) for other in others),
         tuple(remarks),
     )
 

@@ -144,7 +144,10 @@ TEXTS: dict[str, Text] = {
         see_also=("rag eval retrieval", "rag list"),
     ),
     "retrieval": Text(
-        arguments=(("FOLDER", "Of a data set: corpus.jsonl and queries.jsonl."),),
+        arguments=(
+            ("FOLDER", "Of a data set: corpus.jsonl and queries.jsonl; or of bitext."),
+            ("FILE", "Bitext: en-de.tsv[.gz], or lines of language, English, translation."),
+        ),
         success="Measured, and no gate fell.",
         failure="A figure is below --min-ndcg or --min-recall; standard error says which.",
         environment=(*_MODEL, *_STORE),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-from rag.evaluation.results import CaseRow, Cell, Comparison, Evaluation, Interval, Measure
+from rag.evaluation.results import CaseRow, Cell, Comparison, Evaluation, Interval, Measure, Translations
 
 
 def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
@@ -32,15 +33,16 @@ def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
             {"dimension": each.dimension, "within": _rounded(each.within), "across": _rounded(each.across)}
             for each in evaluation.truncations
         ],
+        "accuracy@1": _translation_fields(evaluation.translations),
         "seconds": round(evaluation.seconds, 1),
     }
 
 
-def comparison_fields(first: str, second: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Two runs, by name, for --json."""
+def comparison_fields(comparison: Comparison) -> dict[str, Any]:
+    """Two runs for --json."""
     return {
-        "first": first,
-        "second": second,
+        "first": comparison.first,
+        "second": comparison.second,
         "places": [
             {
                 "place": each.place,
@@ -50,8 +52,27 @@ def comparison_fields(first: str, second: str, comparisons: Sequence[Comparison]
                 "p_value": _rounded(each.p_value),
                 "questions": each.questions,
             }
-            for each in comparisons
+            for each in comparison.differences
         ],
+    }
+
+
+def _translation_fields(rows: Sequence[Translations]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    return {
+        "pairs": [
+            {
+                "first": each.first,
+                "second": each.second,
+                "forth": _rounded(each.forth),
+                "back": _rounded(each.back),
+                "mean": _rounded(each.mean),
+                "sentences": each.sentences,
+            }
+            for each in rows
+        ],
+        "mean": _rounded(fmean(each.mean for each in rows)),
     }
 
 

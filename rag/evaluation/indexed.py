@@ -20,12 +20,21 @@ class IndexRanker:
     taken out of what was found.
     """
 
-    def __init__(self, dataset: Dataset, retrieve: Retrieve, *, on_search: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        retrieve: Retrieve,
+        *,
+        everywhere: Where = ANYWHERE,
+        on_search: Callable[[int], None] | None = None,
+    ) -> None:
         """Puts the parts together.
 
         Args:
+            everywhere: where a pool of all languages is searched.
             on_search: told how many searches are done.
         """
+        self._anywhere = everywhere
         self._dataset = dataset
         self._retrieve = retrieve
         self._on_search = on_search
@@ -42,7 +51,7 @@ class IndexRanker:
     def _found(self, question: int, language: str | None) -> list[int]:
         if language is None and question in self._everywhere:
             return self._everywhere[question]
-        where = ANYWHERE if language is None else Where(languages=(language,))
+        where = self._anywhere if language is None else Where(languages=(language,))
         passages = self._retrieve(self._dataset.questions[question].text, where)
         self._searches += 1
         if self._on_search:

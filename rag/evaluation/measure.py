@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.evaluation import pools
-from rag.evaluation.datasets import Dataset
+from rag.evaluation.datasets import Dataset, in_order
 from rag.evaluation.pools import Pool
 from rag.evaluation.results import (
     MEASURES,
@@ -24,6 +24,7 @@ from rag.evaluation.results import (
     Interval,
     Measure,
     Preference,
+    Translations,
     Truncation,
 )
 from rag.evaluation.scoring import ExactRanker, Ranker, Vectors
@@ -133,6 +134,7 @@ def evaluate(
         cases=tuple(rows),
         preferences=preferences,
         truncations=truncations,
+        translations=_translations(matrix) if dataset.is_bitext else (),
         seconds=seconds + perf_counter() - started,
     )
     return Measured(evaluation, places)
@@ -213,6 +215,15 @@ def _by_language(case: Case, values: Values, languages: NDArray[np.str_]) -> lis
         some = values.of(languages == language)
         rows.append(CaseRow(case, language, len(some.questions), some.intervals()))
     return rows
+
+
+def _translations(matrix: Sequence[Cell]) -> tuple[Translations, ...]:
+    cells = {(cell.question_language, cell.document_language): cell for cell in matrix}
+    return tuple(
+        Translations(*pair, cells[pair].values["R@1"].mean, cells[pair[::-1]].values["R@1"].mean, cell.questions)
+        for pair, cell in cells.items()
+        if pair == in_order(*pair)
+    )
 
 
 def _preferences(dataset: Dataset, pool: Pool, ranked: Sequence[Sequence[int]]) -> tuple[Preference, ...]:

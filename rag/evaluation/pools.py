@@ -18,36 +18,43 @@ class Pool:
         questions: positions in the data set; one may come several times.
         relevant: of each question, position of each relevant document → grade; at least one.
         left_out: of each question, positions of documents that are not in its pool.
+        name: that the documents carry.
     """
 
     language: str | None
     questions: tuple[int, ...]
     relevant: tuple[Mapping[int, int], ...]
     left_out: tuple[frozenset[int], ...]
+    name: str = ""
 
 
 def matrix(dataset: Dataset) -> Iterator[tuple[str, str, Pool]]:
     """Question language, document language and pool of every pair that has questions."""
-    for question_language in dataset.question_languages:
-        asked = [at for at, question in enumerate(dataset.questions) if question.language == question_language]
-        for document_language in dataset.document_languages:
-            rows = [(at, _held_in(dataset, at, {document_language})) for at in asked]
+    held: dict[str, set[str]] = {}
+    for document in dataset.documents:
+        held.setdefault(document.pool, set()).add(document.language)
+    asked: dict[tuple[str, str], list[int]] = {}
+    for at, question in enumerate(dataset.questions):
+        asked.setdefault((question.language, question.pool), []).append(at)
+    for (question_language, name), positions in sorted(asked.items()):
+        for document_language in sorted(held[name]):
+            rows = [(at, _held_in(dataset, at, {document_language})) for at in positions]
             found = [(at, relevant) for at, relevant in rows if relevant]
             if found:
                 questions, relevant = zip(*found, strict=True)
                 yield (
                     question_language,
                     document_language,
-                    Pool(document_language, questions, relevant, (frozenset(),) * len(questions)),
+                    Pool(document_language, questions, relevant, (frozenset(),) * len(questions), name),
                 )
 
 
 def cases(dataset: Dataset) -> Iterator[tuple[Case, Pool]]:
-    """The cases of a pool that mixes all languages; none where all documents are in one.
+    """The cases of a pool that mixes all languages; none where all documents are in one, and none of a bitext.
 
     A question is in a case only where its answer can be held as the case has it.
     """
-    if len(dataset.document_languages) < 2:
+    if dataset.is_bitext or len(dataset.document_languages) < 2:
         return
     rows: dict[Case, list[tuple[int, Mapping[int, int]]]] = {"all": [], "foreign": [], "one": [], "own": []}
     for at, question in enumerate(dataset.questions):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -46,15 +48,19 @@ def records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, Any
 
 
 def lines(path: Path) -> list[bytes]:
-    """The lines of a file, without a byte order mark.
+    """The lines of a file, without a byte order mark; unpacked where its name ends in .gz.
 
     Raises:
         InputError: the file cannot be read.
     """
     try:
         content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {str(path)!r}: check the path") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{str(path)!r} is no whole gzip file ({error}): make it again, or copy it again") from error
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
     return content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -100,7 +106,7 @@ def language_of(record: dict[str, Any], text: str, place: str, problems: Problem
         problems.add(place, f"the language is {shown(tag)}: write a BCP-47 tag such as 'de'")
         return None
     try:
-        return _primary_tag(tag)
+        return primary_tag(tag)
     except InputError as error:
         problems.add(place, str(error))
         return None
@@ -113,5 +119,10 @@ def shown(value: object) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _primary_tag(tag: str) -> str:
+def primary_tag(tag: str) -> str:
+    """The language subtag of a BCP-47 tag or an ISO 639 code: `zh` of `zh-Hant` and of `cmn`.
+
+    Raises:
+        InputError: it is none.
+    """
     return primary(parse_tag(tag))

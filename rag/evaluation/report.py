@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, tostring
 from rag.errors import InputError
 from rag.evaluation import report_charts as charts
 from rag.evaluation import report_colours as colours
+from rag.evaluation.report_lines import truncation_lines, truncation_table
 from rag.evaluation.report_markup import (
     column,
     counted,
@@ -27,7 +28,7 @@ from rag.evaluation.report_markup import (
     spoken,
     table,
 )
-from rag.evaluation.results import CASES, MEASURES, CaseRow, Comparison, Evaluation, Measure
+from rag.evaluation.results import CASES, MEASURES, CaseRow, Comparison, Difference, Evaluation, Measure
 
 _FIRST: Measure = MEASURES[0]
 _SURE = 0.05
@@ -68,7 +69,7 @@ def page(
     """The page as text that is valid Unicode.
 
     Args:
-        comparisons: of the first two runs.
+        comparisons: of pairs of these runs.
         written: date in the head; now, where it is None.
     """
     moment = written or datetime.now().astimezone()
@@ -83,11 +84,10 @@ def page(
         element("style", f"{_rules()}\n{colours.style()}\n"),
     )
     body = element("body", element("h1", "Retrieval across languages"), _made(moment))
-    body.append(_summary(evaluations) if evaluations else element("p", "No run was made."))
-    if comparisons:
-        body.append(_comparisons(evaluations, comparisons))
+    body.append(_summary(evaluations, comparisons) if evaluations else element("p", "No run was made."))
     top = _scale(evaluations)
     body.extend(_run(at, one, top) for at, one in enumerate(evaluations, start=1))
+    body.extend(_comparison(at, one) for at, one in enumerate(comparisons, start=1))
     text: str = tostring(element("html", head, body, lang="en"), encoding="unicode", method="html")
     # A path's bytes that are no UTF-8 come as lone surrogates, which no file can hold.
     return f"<!doctype html>\n{text}\n".encode(errors="replace").decode()
@@ -106,8 +106,8 @@ def _made(moment: datetime) -> Element:
     return element("p", shown, f" · cross-lingual-rag {metadata.version('cross-lingual-rag')}", class_="quiet")
 
 
-def _summary(evaluations: Sequence[Evaluation]) -> Element:
-    """One row a run: what is asked first."""
+def _summary(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> Element:
+    """One row a run: what is asked first; then the way to what stands further down."""
     shown = {
         case: text
         for case, text in CASES.items()
@@ -117,6 +117,11 @@ def _summary(evaluations: Sequence[Evaluation]) -> Element:
         column("Run"),
         column("Within a language", class_="number"),
         column("Across languages", class_="number"),
+        *(
+            [column("accuracy@1 of translations", class_="number")]
+            if any(one.translations for one in evaluations)
+            else []
+        ),
         *(column(f"Mixed: {text}", class_="number") for text in shown.values()),
     ]
     body = []
@@ -125,6 +130,9 @@ def _summary(evaluations: Sequence[Evaluation]) -> Element:
         overall = {found.case: found.values.get(_FIRST) for found in one.cases if found.question_language is None}
         means = [[value.mean for same, value in pairs if value and same == wanted] for wanted in (True, False)]
         cells = [element("td", number(fmean(some)) if some else "–", class_="number") for some in means]
+        if any(each.translations for each in evaluations):
+            accuracy = [each.mean for each in one.translations]
+            cells.append(element("td", number(fmean(accuracy)) if accuracy else "–", class_="number"))
         for case in shown:
             value = overall.get(case)
             title = {"title": spoken(value)} if value else {}
@@ -132,7 +140,15 @@ def _summary(evaluations: Sequence[Evaluation]) -> Element:
         body.append([row(element("a", foreign(one.name), href=f"#run-{at}")), *cells])
     made = table([f"Mean {_FIRST} of each run"], head, body, class_="plain")
     toggle = element("label", element("input", type="checkbox", id="intervals"), "Show the 95 % intervals")
-    return element("div", scrolling(made, "Runs"), element("p", toggle, class_="screen"))
+    summary = element("div", scrolling(made, "Runs"), element("p", toggle, class_="screen"))
+    if comparisons:
+        links = [
+            element("li", element("a", *_names(one), href=f"#comparison-{at}"))
+            for at, one in enumerate(comparisons, start=1)
+        ]
+        summary.append(element("p", "Runs compared:"))
+        summary.append(element("ul", *links))
+    return summary
 
 
 def _run(at: int, one: Evaluation, top: float) -> Element:
@@ -140,10 +156,10 @@ def _run(at: int, one: Evaluation, top: float) -> Element:
     facts: dict[str, Element | str] = {
         "Data set": foreign(one.dataset),
         "Model": foreign(one.model),
-        "Fingerprint": element("code", one.fingerprint),
         "Documents": f"{one.documents:,}",
         "Questions": f"{one.questions:,}",
         "Seconds": f"{one.seconds:,.1f}",
+        "Fingerprint": element("code", one.fingerprint),
     }
     section.append(definitions(facts))
     section.extend(_pairs(one))
@@ -153,12 +169,15 @@ def _run(at: int, one: Evaluation, top: float) -> Element:
         section.extend(_preferences(one))
     if one.truncations:
         section.append(element("h3", "Shorter vectors"))
-        lines, values = charts.truncation_lines(one.truncations, top), charts.truncation_table(one.truncations)
+        lines, values = truncation_lines(one.truncations, top), truncation_table(one.truncations)
         section.append(element("div", lines, values, class_="pairwise"))
     return section
 
 
 def _pairs(one: Evaluation) -> list[Element]:
+    if one.translations:
+        shown = scrolling(charts.translation_bars(one.translations), "Translations")
+        return [element("h3", "Sentences and their translations"), shown]
     measures = [measure for measure in MEASURES if any(measure in cell.values for cell in one.matrix)]
     maps = [charts.heat_map(one.matrix, measure) for measure in measures]
     title = element("h3", "Questions in one language, documents in another")
@@ -206,31 +225,36 @@ def _preferences(one: Evaluation) -> list[Element]:
     return [*made, charts.preference_map(one.preferences)]
 
 
-def _comparisons(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> Element:
-    first, second = [one.name for one in evaluations[:2]] if len(evaluations) > 1 else ["first run", "second run"]
-    sure = sum(one.p_value < _SURE for one in comparisons)
+def _comparison(at: int, compared: Comparison) -> Element:
+    differences = compared.differences
+    sure = sum(one.p_value < _SURE for one in differences)
     told = (
-        f"{counted(len(comparisons), 'comparison was', 'comparisons were')} made; {sure:,} with p < .05, marked *. "
-        f"Between runs that do not differ, chance alone would mark up to {len(comparisons) * _SURE:,.1f} on average. "
+        f"{counted(len(differences), 'comparison was', 'comparisons were')} made; {sure:,} with p < .05, marked *. "
+        f"Between runs that do not differ, chance alone would mark up to {len(differences) * _SURE:,.1f} on average. "
         "p is of the paired, two-sided randomization test."
     )
-    section = element("section", element("h2", foreign(first), " against ", foreign(second)), element("p", told))
-    for at, measure in enumerate(dict.fromkeys(one.measure for one in comparisons)):
-        rows = [_compared(one) for one in comparisons if one.measure == measure]
+    section = element("section", element("h2", *_names(compared)), element("p", told), id=f"comparison-{at}")
+    for place, measure in enumerate(dict.fromkeys(one.measure for one in differences)):
+        rows = [_compared(one) for one in differences if one.measure == measure]
         head = [
             column("Where"),
-            column(foreign(first), class_="number"),
-            column(foreign(second), class_="number"),
+            column(foreign(compared.first), class_="number"),
+            column(foreign(compared.second), class_="number"),
             column("Difference", class_="number"),
             column("p", class_="number"),
             column("Questions", class_="number"),
         ]
-        made = scrolling(table([measure], head, rows, class_="plain"), f"Comparison, {measure}")
-        section.append(folded(measure, made) if at else made)
+        label = f"{compared.first} against {compared.second}, {measure}"
+        made = scrolling(table([measure], head, rows, class_="plain"), label)
+        section.append(folded(measure, made) if place else made)
     return section
 
 
-def _compared(one: Comparison) -> list[Element]:
+def _names(compared: Comparison) -> list[Element | str]:
+    return [foreign(compared.second), " against ", foreign(compared.first)]
+
+
+def _compared(one: Difference) -> list[Element]:
     sentence = next((text for case, text in CASES.items() if case == one.place), None)
     where = [foreign(one.place), f": {sentence}"] if sentence else [foreign(one.place)]
     sure = one.p_value < _SURE

@@ -100,7 +100,31 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Translations:
+    """How often a sentence finds its translation first, among the sentences of one pair of languages.
+
+    Attributes:
+        first: BCP-47 primary tag; English, where it is one of the two.
+        second: likewise.
+        forth: accuracy@1 of questions in `first`, which is recall@1.
+        back: of questions in `second`.
+        sentences: pairs.
+    """
+
+    first: str
+    second: str
+    forth: float
+    back: float
+    sentences: int
+
+    @property
+    def mean(self) -> float:
+        """Of both directions, as it is published."""
+        return (self.forth + self.back) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
     """One measure of two runs over the same questions.
 
     Attributes:
@@ -120,6 +144,21 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs over the same data set.
+
+    Attributes:
+        first: name of the run that the other is tested against.
+        second: name of the other.
+        differences: every measure at every place.
+    """
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One run: a data set, a model, and a way of ranking.
 
@@ -134,6 +173,7 @@ class Evaluation:
         cases: empty where no question has an answer in two languages.
         preferences: empty likewise.
         truncations: empty where vectors were not cut.
+        translations: of a bitext, every pair of languages; else empty.
         seconds: wall time, embedding included.
     """
 
@@ -147,4 +187,5 @@ class Evaluation:
     cases: tuple[CaseRow, ...] = ()
     preferences: tuple[Preference, ...] = ()
     truncations: tuple[Truncation, ...] = ()
+    translations: tuple[Translations, ...] = ()
     seconds: float = 0.0

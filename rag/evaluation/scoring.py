@@ -74,6 +74,8 @@ class Vectors:
 def embed(dataset: Dataset, embedder: Embedder, on_progress: Callable[[int, int], None] | None = None) -> Vectors:
     """Embeds all documents and questions; of documents beyond the model's window the beginning, which a remark says.
 
+    The two sides of a bitext are alike: a sentence has one vector, that of a passage, whether it asks or answers.
+
     Args:
         on_progress: told how many texts are done and how many there are.
 
@@ -81,23 +83,31 @@ def embed(dataset: Dataset, embedder: Embedder, on_progress: Callable[[int, int]
         DatasetError: questions are longer than the window.
     """
     started = perf_counter()
-    refuse_long_questions(dataset, embedder)
+    if not dataset.is_bitext:
+        refuse_long_questions(dataset, embedder)
     texts, remarks = within_window(dataset, embedder)
-    total = len(texts) + len(dataset.questions)
+    asked = [] if dataset.is_bitext else [question.text for question in dataset.questions]
+    total = len(set(texts)) + len(set(asked))
     done = 0
 
     def in_batches(texts: Sequence[str], embed_some: Callable[[Sequence[str]], list[Embedding]]) -> list[Embedding]:
         nonlocal done
-        embeddings: list[Embedding] = []
-        for first in range(0, len(texts), _TEXTS_AT_ONCE):
-            embeddings += embed_some(texts[first : first + _TEXTS_AT_ONCE])
+        embeddings: dict[str, Embedding] = {}
+        each_once = list(dict.fromkeys(texts))
+        for first in range(0, len(each_once), _TEXTS_AT_ONCE):
+            some = each_once[first : first + _TEXTS_AT_ONCE]
+            embeddings.update(zip(some, embed_some(some), strict=True))
             if on_progress:
                 on_progress(done + len(embeddings), total)
         done += len(embeddings)
-        return embeddings
+        return [embeddings[text] for text in texts]
 
     documents = in_batches(texts, embedder.embed_passages)
-    questions = in_batches([question.text for question in dataset.questions], embedder.embed_queries)
+    if dataset.is_bitext:
+        vector_of = {document.id: vector for document, vector in zip(dataset.documents, documents, strict=True)}
+        questions = [vector_of[question.id] for question in dataset.questions]
+    else:
+        questions = in_batches(asked, embedder.embed_queries)
     return replace(vectors(documents, questions), seconds=perf_counter() - started, remarks=remarks)
 
 
@@ -119,13 +129,15 @@ class ExactRanker:
     def __init__(self, dataset: Dataset, vectors: Vectors, ranking: Ranking) -> None:
         self._vectors = vectors
         self._ranking = ranking
-        languages = np.array([document.language for document in dataset.documents])
-        self._columns = {tag: np.flatnonzero(languages == tag) for tag in dataset.document_languages}
-        self._all = np.arange(len(languages))
+        columns: dict[tuple[str, str], list[int]] = {}
+        for position, document in enumerate(dataset.documents):
+            columns.setdefault((document.pool, document.language), []).append(position)
+        self._columns = {which: np.array(positions) for which, positions in columns.items()}
+        self._all = np.arange(len(dataset.documents))
 
     def ranked(self, pool: Pool) -> Iterator[list[int]]:
         """Of each question in turn: positions of the `DEPTH` best documents, best first."""
-        columns = self._all if pool.language is None else self._columns[pool.language]
+        columns = self._all if pool.language is None else self._columns[pool.name, pool.language]
         dense, sparse = self._vectors.documents[columns], self._vectors.sparse_documents[columns]
         rows = max(1, _SCORES_AT_ONCE // len(columns))
         for first in range(0, len(pool.questions), rows):

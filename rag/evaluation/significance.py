@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.evaluation.measure import Measured, Values
-from rag.evaluation.results import MEASURES, Comparison
+from rag.evaluation.results import MEASURES, Comparison, Difference
 
 RESAMPLES: Final = 10_000
 """Random exchanges of the two runs' values; where there are fewer than that in all, each is tried."""
@@ -23,15 +23,15 @@ _EQUAL: Final = 1e-9
 """Sums that differ by less, relative to the sum of all differences, are equal: they were added in another order."""
 
 
-def compare(first: Measured, second: Measured) -> tuple[Comparison, ...]:
+def compare(first: Measured, second: Measured) -> Comparison:
     """Every measure at every place of two runs over the same data set."""
-    found: list[Comparison] = []
+    found: list[Difference] = []
     for place, values in first.places.items():
         others = second.places[place]
         p_values = randomization(_differences(values, others))
         for column, measure in enumerate(MEASURES):
             found.append(
-                Comparison(
+                Difference(
                     place,
                     measure,
                     float(values.values[:, column].mean()),
@@ -40,7 +40,7 @@ def compare(first: Measured, second: Measured) -> tuple[Comparison, ...]:
                     len(values.values),
                 )
             )
-    return tuple(found)
+    return Comparison(first.evaluation.name, second.evaluation.name, tuple(found))
 
 
 def randomization(differences: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from rag.evaluation.measure import pair
 from rag.evaluation.results import CASES, MEASURES, Comparison, Evaluation, Interval, Measure
@@ -26,7 +27,13 @@ def evaluation_text(evaluation: Evaluation, measure: Measure, width: int | None)
         f"{evaluation.questions} questions",
         f"{evaluation.seconds:.1f} s",
     ]
-    parts = [" · ".join(facts), _matrix(evaluation, measure, width)]
+    parts = [" · ".join(facts)]
+    if evaluation.translations:
+        parts.append(_translations(evaluation, "R@1"))
+    if not evaluation.translations or measure != "R@1":
+        parts.append(
+            _translations(evaluation, measure) if evaluation.translations else _matrix(evaluation, measure, width)
+        )
     if evaluation.cases:
         parts.append(_cases(evaluation, measure, width))
     if evaluation.preferences:
@@ -38,15 +45,34 @@ def evaluation_text(evaluation: Evaluation, measure: Measure, width: int | None)
     return "\n\n".join(parts)
 
 
-def comparison_text(first: str, second: str, comparisons: Sequence[Comparison], measure: Measure) -> str:
+def comparison_text(comparison: Comparison, measure: Measure) -> str:
     """Two runs: their values, the difference, and how likely random signs make it as large."""
     head = ("", "first", "second", "difference", "p")
     rows = [
-        (each.place, _value(each.first), _value(each.second), f"{each.second - each.first:+.3f}", f"{each.p_value:.4f}")
-        for each in comparisons
+        (
+            each.place,
+            _value(each.first),
+            _value(each.second),
+            f"{round(each.second - each.first, 3) + 0.0:+.3f}",
+            f"{each.p_value:.4f}",
+        )
+        for each in comparison.differences
         if each.measure == measure
     ]
-    return f"{measure}, first: {first}, second: {second}\n" + _rows([head, *rows])
+    return f"{measure}, first: {comparison.first}, second: {comparison.second}\n" + _rows([head, *rows])
+
+
+def _translations(evaluation: Evaluation, measure: Measure) -> str:
+    """A row for each pair of languages: a matrix would be empty but for the row and the column of English."""
+    values = {(cell.question_language, cell.document_language): cell.values[measure].mean for cell in evaluation.matrix}
+    rows: list[tuple[str, tuple[float, ...]]] = []
+    for each in evaluation.translations:
+        both = (values[each.first, each.second], values[each.second, each.first])
+        rows.append((f"{each.first} – {each.second}", (*both, fmean(both))))
+    rows.append(("mean", tuple(map(fmean, zip(*(numbers for _, numbers in rows), strict=True)))))
+    name = "accuracy@1 (R@1)" if measure == "R@1" else measure
+    title = f"{name}: sentence → its translation, among those of the two languages alone"
+    return f"{title}\n" + _rows([("", "→", "←", "mean"), *((label, *map(_value, numbers)) for label, numbers in rows)])
 
 
 def _matrix(evaluation: Evaluation, measure: Measure, width: int | None) -> str:

@@ -22,7 +22,7 @@ def within_window(dataset: Dataset, embedder: Embedder) -> tuple[list[str], tupl
     kept = total = 0
     for at in long:
         total += len(texts[at])
-        texts[at] = _beginning(texts[at], embedder)
+        texts[at] = beginning(texts[at], embedder, embedder.window)
         kept += len(texts[at])
     return texts, (
         f"{len(long)} of {len(texts)} documents are longer than the window of {embedder.model}, "
@@ -47,13 +47,15 @@ def refuse_long_questions(dataset: Dataset, embedder: Embedder) -> None:
     problems.raise_if_any()
 
 
-def _beginning(text: str, embedder: Embedder) -> str:
-    """As many grapheme clusters as the window holds, found by halving."""
+def beginning(text: str, embedder: Embedder, tokens: int) -> str:
+    """As many grapheme clusters as make `tokens` tokens at most, special ones included."""
     ends = [*cluster_starts(text)[1:], len(text)]
+    if embedder.count_tokens([text])[0] <= tokens:
+        return text
     fits, too_many = 0, len(ends)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if embedder.count_tokens([text[: ends[middle]]])[0] <= embedder.window:
+        if embedder.count_tokens([text[: ends[middle]]])[0] <= tokens:
             fits = middle
         else:
             too_many = middle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(str(figures))
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(_OURS) and name != "RAG_DATA":
-            monkeypatch.delenv(name)
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as during:
+        for name in list(os.environ):
+            if name.startswith(_OURS) and name != "RAG_DATA":
+                during.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _weights_are_loaded_once(_no_settings_from_outside: None) -> list[Embedder]:
+    """Keeps the bundled model, as tests ask for it, in use: whoever opens it in this process shares its weights."""
+    from rag.build import embedder
+
+    given: list[dict[str, str]] = [{}, {"dtype": "float32"}]
+    return [embedder(Settings(embedder={"model": "pocket-m3", **each})) for each in given]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

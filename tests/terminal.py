@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,7 +141,11 @@ class Terminal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.close(force=True)
+        # By itself, close() fails where a busy machine takes longer than some tenths of a second to end a process.
+        if self._process.isalive():
+            self._process.kill(signal.SIGKILL)
+            self._process.wait()
+        self._process.close()
 
 
 def _outside() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,38 @@ def chats(folder: Path, tmp_path: Path, server: Server) -> Chats:
     return Chats(folder, tmp_path / "chat", server)
 
 
+@dataclass(frozen=True)
+class OpenChat:
+    """A chat that has started, what its endpoint says, and where its conversations are kept."""
+
+    terminal: Terminal
+    server: Server
+    script: list[Reply]
+    kept: Path
+
+
+@pytest.fixture(scope="module")
+def only_chat(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenChat]:
+    replies: list[Reply] = []
+    kept = tmp_path_factory.mktemp("kept")
+    with scripted_server(replies) as server, Chats(folder, kept, server)() as terminal:
+        terminal.wait_for("0 turns")
+        yield OpenChat(terminal, server, replies, kept)
+
+
+@pytest.fixture
+def chat(only_chat: OpenChat) -> OpenChat:
+    """The one chat that several tests share, as starting one takes seconds; in a new conversation, its script empty."""
+    only_chat.script.clear()
+    only_chat.server.requests.clear()
+    for file in only_chat.kept.glob("*.jsonl"):
+        file.unlink()
+    only_chat.terminal.clear()
+    only_chat.terminal.type("/clear\r")
+    only_chat.terminal.wait_for("0 turns")
+    return only_chat
+
+
 def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server) -> None:
     script += [
         text("The belt is cleaned ", "**every Monday** [1]."),
@@ -121,48 +154,43 @@ def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server)
         assert terminal.exit_code() == 0
 
 
-def test_commands_languages_and_sources_are_completed(chats: Chats) -> None:
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type("/doc")
-        terminal.wait_for("search only documents in these languages")
-        terminal.press("tab")
-        terminal.type(" a")
-        terminal.wait_for("Arabic, 1 document")
-        terminal.press("ctrl-u")
-        terminal.type("/filter source=docs/w")
-        terminal.wait_for("source=docs/wartung.md")
-        terminal.press("tab", "enter", "enter")
-        terminal.wait_for("Only source=docs/wartung.md: 1 of 4 documents.")
-        terminal.type("/lang d")
-        terminal.wait_for("German (de)")
-        terminal.press("ctrl-c")
-        terminal.clear()
-        terminal.press("ctrl-d")
-        assert terminal.exit_code() == 0
+def test_commands_languages_and_sources_are_completed(chat: OpenChat) -> None:
+    terminal = chat.terminal
+    terminal.type("/doc")
+    terminal.wait_for("search only documents in these languages")
+    terminal.press("tab")
+    terminal.type(" a")
+    terminal.wait_for("Arabic, 1 document")
+    terminal.press("ctrl-u")
+    terminal.type("/filter source=docs/w")
+    terminal.wait_for("source=docs/wartung.md")
+    terminal.press("tab", "enter", "enter")
+    terminal.wait_for("Only source=docs/wartung.md: 1 of 4 documents.")
+    terminal.type("/lang d")
+    terminal.wait_for("German (de)")
+    terminal.press("ctrl-c")
+    terminal.clear()
+    terminal.type("/filter off\r")
+    terminal.wait_for("No filter: all documents are searched.")
 
 
-def test_a_question_of_several_lines_is_one_question(chats: Chats, script: list[Reply], server: Server) -> None:
-    script += [text("Every Monday [1].")]
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type("How often is")
-        terminal.press("alt-enter")
-        terminal.type("the conveyor belt\\\rcleaned?\r")
-        terminal.wait_for("Every Monday [1].")
-        assert "How often is\nthe conveyor belt\ncleaned?" in server.request(1).body["messages"][-1]["content"]
+def test_a_question_of_several_lines_is_one_question(chat: OpenChat) -> None:
+    chat.script.append(text("Every Monday [1]."))
+    chat.terminal.type("How often is")
+    chat.terminal.press("alt-enter")
+    chat.terminal.type("the conveyor belt\\\rcleaned?\r")
+    chat.terminal.wait_for("Every Monday [1].")
+    assert "How often is\nthe conveyor belt\ncleaned?" in chat.server.request(1).body["messages"][-1]["content"]
 
 
-def test_a_paste_of_several_lines_is_not_sent_line_by_line(chats: Chats, script: list[Reply], server: Server) -> None:
-    script += [text("Every Monday [1].")]
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type("\x1b[200~How often is\nthe conveyor belt cleaned?\x1b[201~")
-        terminal.wait_for("belt cleaned?")
-        terminal.press("enter")
-        terminal.wait_for("Every Monday [1].")
-        assert len(server.requests) == 1
-        assert "How often is\nthe conveyor belt cleaned?" in server.request(1).body["messages"][-1]["content"]
+def test_a_paste_of_several_lines_is_not_sent_line_by_line(chat: OpenChat) -> None:
+    chat.script.append(text("Every Monday [1]."))
+    chat.terminal.type("\x1b[200~How often is\nthe conveyor belt cleaned?\x1b[201~")
+    chat.terminal.wait_for("belt cleaned?")
+    chat.terminal.press("enter")
+    chat.terminal.wait_for("Every Monday [1].")
+    assert len(chat.server.requests) == 1
+    assert "How often is\nthe conveyor belt cleaned?" in chat.server.request(1).body["messages"][-1]["content"]
 
 
 def test_what_was_typed_is_there_the_next_time(chats: Chats) -> None:
@@ -178,38 +206,32 @@ def test_what_was_typed_is_there_the_next_time(chats: Chats) -> None:
         terminal.wait_for("Passages are ranked by meaning (dense).")
 
 
-def test_a_mistyped_command_suggests_the_right_one(chats: Chats) -> None:
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type("/qoute 1\r")
-        terminal.wait_for("there is no command '/qoute': did you mean /quote?")
-        terminal.type("/quote 1\r")
-        terminal.wait_for("there is nothing to quote yet")
+def test_a_mistyped_command_suggests_the_right_one(chat: OpenChat) -> None:
+    chat.terminal.type("/qoute 1\r")
+    chat.terminal.wait_for("there is no command '/qoute': did you mean /quote?")
+    chat.terminal.type("/quote 1\r")
+    chat.terminal.wait_for("there is nothing to quote yet")
 
 
-def test_ctrl_c_before_the_first_word_leaves_no_turn(chats: Chats, script: list[Reply], server: Server) -> None:
-    script += [slow(30, text("too late")), text("Every Monday [1].")]
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type(f"{QUESTION}\r")
-        server.request(1)
-        terminal.press("ctrl-c")
-        terminal.wait_for("Stopped before the answer began.")
-        assert not list(chats.kept.glob("*.jsonl"))
-        terminal.type("/retry\r")
-        terminal.wait_for("Every Monday [1].")
+def test_ctrl_c_before_the_first_word_leaves_no_turn(chat: OpenChat) -> None:
+    chat.script.extend([slow(30, text("too late")), text("Every Monday [1].")])
+    chat.terminal.type(f"{QUESTION}\r")
+    chat.server.request(1)
+    chat.terminal.press("ctrl-c")
+    chat.terminal.wait_for("Stopped before the answer began.")
+    assert not list(chat.kept.glob("*.jsonl"))
+    chat.terminal.type("/retry\r")
+    chat.terminal.wait_for("Every Monday [1].")
 
 
-def test_what_is_typed_during_an_answer_waits_for_the_prompt(chats: Chats, script: list[Reply], server: Server) -> None:
-    script += [holding(CHECKS, seconds=2), text("Every Monday [1].")]
-    with chats() as terminal:
-        terminal.wait_for("0 turns")
-        terminal.type(f"{QUESTION}\r")
-        terminal.wait_for("control panel,")
-        terminal.type("/mode\r")
-        terminal.wait_for("(hybrid)")
-        shown = " ".join(terminal.everything().split())
-        assert shown.index("control panel,") < shown.index("> /mode") < shown.index("(hybrid)")
+def test_what_is_typed_during_an_answer_waits_for_the_prompt(chat: OpenChat) -> None:
+    chat.script.extend([holding(CHECKS, seconds=2), text("Every Monday [1].")])
+    chat.terminal.type(f"{QUESTION}\r")
+    chat.terminal.wait_for("control panel,")
+    chat.terminal.type("/mode\r")
+    chat.terminal.wait_for("(hybrid)")
+    shown = " ".join(chat.terminal.everything().split())
+    assert shown.index("control panel,") < shown.index("> /mode") < shown.index("(hybrid)")
 
 
 def test_wide_characters_are_never_cut_and_fill_the_width(chats: Chats, script: list[Reply]) -> None:
@@ -219,9 +241,7 @@ def test_wide_characters_are_never_cut_and_fill_the_width(chats: Chats, script: 
         terminal.type("コンベアはいつ清掃しますか\r")
         terminal.wait_for("docs/")
         shown = terminal.settle()
-        assert (
-            "".join(shown.split()).count("コンベアは毎週月曜日に清掃します。作業の前に電源を切ってください[1]。") == 1
-        )
+        assert "".join(shown.split()).count(JAPANESE) == 1
         line = next(line for line in terminal.lines() if line.startswith("コンベアは毎週"))
         assert len(line) >= 14, "two cells each, and no more than two left over"
 

@@ -17,6 +17,7 @@ from rag_config.settings import Settings
 
 from ingest import ingest
 from rag.stores.shard_lock import ShardLock
+from tests.command_line import Shell, call
 from tests.terminal import Terminal
 
 BIN = Path(sys.executable).parent
@@ -80,8 +81,10 @@ def values_in_the_end(folder: Path, *words: str, offered: list[str], command: st
     return found
 
 
-def completion(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BIN / "rag", "completion", *words], capture_output=True, text=True, check=False)
+@pytest.fixture
+def completion(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    """`rag completion …` in that home."""
+    return lambda *words: call(("rag", "completion", *words), monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(
@@ -166,67 +169,67 @@ def test_commands_are_offered_without_loading_anything_heavy(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("shell", "startup"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", None)])
 def test_installing_twice_is_installing_once_and_removing_leaves_nothing(
-    home: Path, shell: str, startup: str | None
+    home: Path, completion: Shell, shell: str, startup: str | None
 ) -> None:
     theirs = b"alias ll='ls -l' # caf\xe9\n"
     if startup:
         (home / startup).write_bytes(theirs)
     done = completion("--shell", shell)
-    assert done.returncode == 0, done.stderr
-    assert "in this one: " in done.stdout
+    assert done.code == 0, done.err
+    assert "in this one: " in done.out
     first = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    assert "already; nothing changed" in completion("--shell", shell).stdout
+    assert "already; nothing changed" in completion("--shell", shell).out
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == first
-    assert completion("--shell", shell, "--remove").returncode == 0
+    assert completion("--shell", shell, "--remove").code == 0
     left = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     assert left == ({home / startup: theirs} if startup else {})
-    assert "nothing to take out" in completion("--shell", shell, "--remove").stdout
+    assert "nothing to take out" in completion("--shell", shell, "--remove").out
 
 
-def test_a_startup_file_that_is_a_link_stays_one(home: Path) -> None:
+def test_a_startup_file_that_is_a_link_stays_one(home: Path, completion: Shell) -> None:
     (home / "dotfiles").mkdir()
     (home / "dotfiles" / "bashrc").write_text("export A=1")
     (home / "dotfiles" / "bashrc").chmod(0o600)
     (home / ".bashrc").symlink_to("dotfiles/bashrc")
-    assert completion("--shell", "bash").returncode == 0
+    assert completion("--shell", "bash").code == 0
     assert (home / ".bashrc").is_symlink()
     written = home / "dotfiles" / "bashrc"
     assert written.read_text().startswith("export A=1\n# >>>")
     assert written.stat().st_mode & 0o777 == 0o600
 
 
-def test_an_older_block_is_replaced_where_it_stands(home: Path) -> None:
-    assert completion("--shell", "bash").returncode == 0
+def test_an_older_block_is_replaced_where_it_stands(home: Path, completion: Shell) -> None:
+    assert completion("--shell", "bash").code == 0
     block = (home / ".bashrc").read_text()
     (home / ".bashrc").write_text("before\n" + re.sub("\nif .*\n", "\nold\n", block) + "after\n")
-    assert completion("--shell", "bash").returncode == 0
+    assert completion("--shell", "bash").code == 0
     assert (home / ".bashrc").read_text() == f"before\n{block}after\n"
 
 
-def test_what_is_not_ours_is_left_alone(home: Path) -> None:
+def test_what_is_not_ours_is_left_alone(home: Path, completion: Shell) -> None:
     theirs = home / ".config" / "fish" / "completions" / "rag.fish"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("complete -c rag -a theirs\n")
     refused = completion("--shell", "fish")
-    assert refused.returncode == 2
-    assert str(theirs) in refused.stderr
-    assert "nothing to take out" in completion("--shell", "fish", "--remove").stdout
+    assert refused.code == 2
+    assert str(theirs) in refused.err
+    assert "nothing to take out" in completion("--shell", "fish", "--remove").out
     (home / ".bashrc").write_text("# >>> cross-lingual-rag completion >>>\n")
     for words in ((), ("--remove",)):
         broken = completion("--shell", "bash", *words)
-        assert broken.returncode == 2
-        assert "delete these lines by hand" in broken.stderr
+        assert broken.code == 2
+        assert "delete these lines by hand" in broken.err
     assert (home / ".bashrc").read_text() == "# >>> cross-lingual-rag completion >>>\n"
 
 
-def test_printing_writes_nothing(home: Path) -> None:
-    assert "complete -F" in completion("--shell", "bash", "--print").stdout
+def test_printing_writes_nothing(home: Path, completion: Shell) -> None:
+    assert "complete -F" in completion("--shell", "bash", "--print").out
     assert list(home.iterdir()) == []
-    assert completion("--print", "--remove").returncode == 2
+    assert completion("--print", "--remove").code == 2
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_in_use_is_the_one_that_runs_the_command(home: Path, shell: str) -> None:
+def test_the_shell_in_use_is_the_one_that_runs_the_command(completion: Shell, shell: str) -> None:
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed")
@@ -237,7 +240,7 @@ def test_the_shell_in_use_is_the_one_that_runs_the_command(home: Path, shell: st
         check=True,
         env={**os.environ, "SHELL": "/bin/tcsh"},
     )
-    assert done.stdout == completion("--shell", shell, "--print").stdout
+    assert done.stdout == completion("--shell", shell, "--print").out
 
 
 # In real shells
@@ -312,9 +315,9 @@ def test_a_failure_leaves_the_line_as_it_was(bare: Terminal) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_after_one_command_a_new_shell_completes(library: Path, home: Path, shell: str) -> None:
+def test_after_one_command_a_new_shell_completes(library: Path, home: Path, completion: Shell, shell: str) -> None:
     shell_or_skip(shell)
-    assert completion("--shell", shell).returncode == 0
+    assert completion("--shell", shell).code == 0
     if shell == "zsh":
         with (home / ".zshrc").open("a") as file:  # what many have, and what forgets completions made before
             file.write("autoload -Uz compinit && compinit -i\n")
@@ -332,11 +335,9 @@ HOSTILE = ["dept=$(touch PWNED)", "dept=`touch PWNED`", 'dept=x"; touch PWNED; "
 
 @pytest.mark.parametrize("begun", ["'\"dep'", "\\'dep", "dep"])
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_what_a_document_says_is_never_run_by_bash(tmp_path: Path, home: Path, begun: str, hostile: str) -> None:
+def test_what_a_document_says_is_never_run_by_bash(tmp_path: Path, completion: Shell, begun: str, hostile: str) -> None:
     """A document's metadata, completed within quotes and without, then evaluated as the command line would be."""
-    script = subprocess.run(
-        [BIN / "rag", "completion", "--print", "--shell", "bash"], capture_output=True, text=True, check=True
-    ).stdout
+    script = completion("--print", "--shell", "bash").out
     (tmp_path / "values").write_text(f"value\t{hostile}\t\nvalue\tdept=hr\t\n")
     fake = tmp_path / "fake"
     fake.write_text(f"#!/bin/sh\ncat {tmp_path / 'values'}\n")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,11 +26,12 @@ from ingest.cli import command as ingest_command
 from rag import build
 from rag.checkpoint import BUNDLED
 from rag.commands.doctor import doctor
-from rag.commands.shared import run
+from rag.commands.shared import load_settings, run
 from rag.doctor import Finding, Limits, examine
 from rag.doctor.finding import Setup
 from rag.doctor.installation import imports, packages, python_version
 from rag.doctor.machine import available_memory, parameters
+from tests.index_copy import copy_index
 from tests.qdrant_server import qdrant_server, two_free_ports
 
 KEY = "sk-planted-1234567890"
@@ -124,7 +124,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def library(ingested: Path, settings: Settings, in_folder: Path) -> Settings:
     """The bundled model over a copy of that store, in an empty working folder."""
-    shutil.copytree(ingested, settings.store.path)
+    copy_index(ingested, settings.store.path)
     return settings
 
 
@@ -404,13 +404,12 @@ def test_a_store_that_is_not_there_yet_is_no_fault_but_the_next_step(settings: S
 
 
 def test_the_next_step_is_a_command_that_works_and_says_no_more_than_it_must(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Setup(Settings(), offline=True, limits=Limits()).ingest(None) == "ingest PATH…"
     monkeypatch.setenv("RAG_STORE__TENANT_KEY", "team")
-    flags = ("--store", "my index", "--collection", "manuals", "--model", "pocket-m3")
-    _, out, _ = called(monkeypatch, capfd, "--json", "--offline", *flags)
-    [remedy] = [line["remedy"] for line in map(json.loads, out.splitlines()) if line["check"] == "index"]
+    remedy = findings(load_settings(store="my index", collection="manuals", model="pocket-m3"))["index"].remedy
+    assert remedy is not None
     assert remedy == "ingest PATH… --store 'my index' --collection manuals --model pocket-m3 --meta team=NAME"
     (in_folder / "a.md").write_text("The belt is cleaned every Monday.\n")
     monkeypatch.setattr(sys, "argv", shlex.split(remedy.replace("PATH…", "a.md")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from rag.evaluation.generate_passages import passages
 from rag.evaluation.gold import read
 from rag.ports import Embedder
 from rag.types import ANYWHERE, Where
+from tests.index_copy import copy_index
 from tests.openai_server import Reply, Server, answering, breaking, holding, scripted_server, status
 from tests.terminal import Terminal
 
@@ -87,7 +87,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, pocket: Embedder) -> Path:
 @pytest.fixture
 def index(library: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with an index of its own."""
-    shutil.copytree(library / "store", in_folder / "store")
+    copy_index(library / "store", in_folder / "store")
     monkeypatch.setenv("RAG_STORE__PATH", str(in_folder / "store"))
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
     monkeypatch.setenv("RAG_EMBEDDER__DTYPE", "float32")

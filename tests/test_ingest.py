@@ -11,6 +11,7 @@ import pytest
 
 from ingest import Progress, ingest
 from rag import Settings, Where, build, open_rag
+from rag.checkpoint import BUNDLED
 from rag.errors import IndexMismatchError, InputError
 from rag.types import StoredDocument
 
@@ -171,11 +172,14 @@ def test_a_metadata_key_that_cannot_be_stored_is_refused(docs: Path, settings: S
 
 
 def test_an_index_of_another_model_is_refused(docs: Path, settings: Settings, tmp_path: Path) -> None:
-    from tests.tiny_checkpoint import write_tiny_checkpoint
-
     ingest([docs], settings=settings)
-    folder = tmp_path / "tiny"
-    write_tiny_checkpoint(folder)
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for file in BUNDLED["pocket-m3"].glob("*.*"):
+        (folder / file.name).symlink_to(file)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 2 * config["layer_norm_eps"]}))
     other = settings.model_copy(update={"embedder": settings.embedder.model_copy(update={"model": str(folder)})})
     for use in (lambda: ingest([docs], settings=other), lambda: open_rag(other)):
         with pytest.raises(IndexMismatchError) as caught:

@@ -12,6 +12,7 @@ import pytest
 from rag_config.settings import Settings
 
 from ingest import ingest
+from tests.command_line import Shell, call
 from tests.terminal import Terminal
 
 BELT = "Das Förderband wird jeden Montag gereinigt."
@@ -29,25 +30,26 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rag(folder: Path, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "rag", *words], cwd=folder, input=given, capture_output=True, check=False
-    )
+@pytest.fixture
+def rag(library: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    """`rag …` in that folder, with `given` as its input."""
+    monkeypatch.chdir(library)
+    return lambda *words, given=b"": call(("rag", *words), monkeypatch, capfd, stdin=given)
 
 
-def test_a_question_from_a_pipe_is_the_same_question(library: Path) -> None:
+def test_a_question_from_a_pipe_is_the_same_question(rag: Shell) -> None:
     written = "\n  Quand ouvre la cantine ?\n\n"
-    done = rag(library, "ask", "-", "--json", given=written.encode("utf-8-sig"))
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    done = rag("ask", "-", "--json", given=written.encode("utf-8-sig"))
+    assert done.code == 0, done.err
+    answer = done.json
     assert answer["question"] == "Quand ouvre la cantine ?"
     assert answer["citations"][0]["source"] == "cantine.txt"
-    assert done.stderr == b""
+    assert done.err == ""
 
 
-def test_several_lines_are_one_question(library: Path) -> None:
-    done = rag(library, "ask", "-", "--json", given=b"Quand ouvre\nla cantine ?")
-    assert json.loads(done.stdout)["question"] == "Quand ouvre\nla cantine ?"
+def test_several_lines_are_one_question(rag: Shell) -> None:
+    done = rag("ask", "-", "--json", given=b"Quand ouvre\nla cantine ?")
+    assert done.json["question"] == "Quand ouvre\nla cantine ?"
 
 
 @pytest.mark.parametrize(
@@ -59,11 +61,11 @@ def test_several_lines_are_one_question(library: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["ask", "search"])
-def test_what_is_no_question_is_an_error_of_usage(library: Path, command: str, given: bytes, said: str) -> None:
-    done = rag(library, command, "-", given=given)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert said in done.stderr.decode()
-    assert len(done.stderr.splitlines()) == 1
+def test_what_is_no_question_is_an_error_of_usage(rag: Shell, command: str, given: bytes, said: str) -> None:
+    done = rag(command, "-", given=given)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_a_closed_input_is_an_error_of_usage(library: Path) -> None:
@@ -73,11 +75,11 @@ def test_a_closed_input_is_an_error_of_usage(library: Path) -> None:
     assert b"closed" in done.stderr
 
 
-def test_without_a_question_the_input_is_left_for_others(library: Path) -> None:
+def test_without_a_question_the_input_is_left_for_others(library: Path, rag: Shell) -> None:
     script = f'while read -r line; do "{sys.executable}" -m rag search 2>/dev/null; echo "$line"; done'
     done = subprocess.run(["bash", "-c", script], cwd=library, input=b"one\ntwo\n", capture_output=True, check=False)
     assert done.stdout == b"one\ntwo\n"
-    assert b"or - to read it" in rag(library, "ask").stderr
+    assert "or - to read it" in rag("ask").err
 
 
 def test_at_a_terminal_it_says_that_it_waits(library: Path) -> None:
@@ -88,21 +90,21 @@ def test_at_a_terminal_it_says_that_it_waits(library: Path) -> None:
         assert terminal.exit_code() == 0
     with Terminal([sys.executable, "-m", "rag", "search", "-"], environment={}, folder=library) as terminal:
         terminal.wait_for("then Ctrl-D")
+        terminal.settle()  # a person needs that long too: between its words and its reading Python hears no key
         terminal.press("ctrl-c")
         assert terminal.exit_code() == 130
 
 
-def test_why_shows_scores_and_the_words_that_matched(library: Path) -> None:
-    done = rag(library, "search", "Förderband am Montag", "--why", "-k", "2", "--json")
-    best, other = map(json.loads, done.stdout.splitlines())
+def test_why_shows_scores_and_the_words_that_matched(rag: Shell) -> None:
+    best, other = rag("search", "Förderband am Montag", "--why", "-k", "2", "--json").lines
     weights = {term["term"]: term["weight"] for term in best["matched_terms"]}
     assert "Förderband" in weights
     assert sum(weights.values()) == pytest.approx(best["sparse_score"], abs=1e-3)
     assert list(weights.values()) == sorted(weights.values(), reverse=True)
-    shown = rag(library, "search", "Förderband am Montag", "--why", "-k", "2").stdout.decode()
+    shown = rag("search", "Förderband am Montag", "--why", "-k", "2").out
     assert f"dense {best['dense_score']:.3f}  sparse {best['sparse_score']:.3f}  matched terms: " in shown
     assert f"Förderband {weights['Förderband']:.3f}" in shown
-    assert "matched_terms" not in json.loads(rag(library, "search", "Montag", "-k", "1", "--json").stdout)
+    assert "matched_terms" not in rag("search", "Montag", "-k", "1", "--json").json
     assert other["matched_terms"] == [] or other["sparse_score"] > 0
 
 

@@ -26,6 +26,7 @@ from rag.locations import uri_of
 from rag.normalization import printable
 from rag.types import StoredDocument
 from tests.command_line import Done, Shell, call
+from tests.index_copy import copy_index
 from tests.samples import a_chunk
 from tests.store_contract import make_embedding
 
@@ -93,7 +94,7 @@ def shell(ingested: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 @pytest.fixture
 def own(ingested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
     """Command lines over an index of the test's own."""
-    shutil.copytree(ingested / "store", tmp_path / "store")
+    copy_index(ingested / "store", tmp_path / "store")
     return _shell(ingested, tmp_path / "store", monkeypatch, capfd)
 
 

@@ -15,6 +15,7 @@ A message is one line: what was wrong, the value, what to do next. The command l
     └── UnavailableError         5
         ├── StoreError               the store cannot be opened, read or written
         ├── IndexBusyError           another process holds the index
+        ├── DiskError                a file cannot be written
         └── EndpointError            the language model's endpoint cannot be reached or refuses
 """
 
@@ -75,6 +76,10 @@ class StoreError(UnavailableError):
 
 class IndexBusyError(UnavailableError):
     """Another process holds the index."""
+
+
+class DiskError(UnavailableError):
+    """A file cannot be written: the disk is full, or the place may not be written to."""
 
 
 class EndpointError(UnavailableError):

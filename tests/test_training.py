@@ -16,7 +16,8 @@ import pytest
 
 from rag.checkpoint import BUNDLED, inspect
 from rag.embedders.bge_m3 import BgeM3Embedder
-from rag.training.stages import DiskError, save_whole
+from rag.errors import DiskError
+from rag.training.stages import save_whole
 from tests.command_line import Shell, call
 from tests.toy_parallel import RECIPE, pairs, write_parallel
 
@@ -178,11 +179,14 @@ def test_a_student_goes_on_with_a_language_of_its_users(trained: Trained, place:
         (["--recipe", "large.toml"], 2, "no tokenizer of 60000 pieces can be trained on 1600 pairs"),
         (["--teacher", "nobody"], 3, "the teacher 'nobody' cannot be loaded"),
         (["--teacher", "headless"], 3, "the teacher 'headless' cannot be loaded"),
-        (["--init", "headless"], 3, "headless has no sparse_linear.pt"),
+        (["--init", "headless", "--recipe", "more.toml"], 3, "headless has no sparse_linear.pt"),
         (["--init", "student", "--tokenizer", "student"], 2, "--init and --tokenizer exclude each other"),
         (["--tokenizer", "pairs"], 3, "pairs/tokenizer.json cannot be read"),
         (["--out", "student"], 2, "--out 'student' exists already"),
         (["--work", "student.training", "--seed", "5"], 2, "holds a run that was begun with another seed"),
+        (["--work", "never/work"], 2, "--work 'never/work' would lie in --out 'never'"),
+        (["--init", "student"], 2, "the recipe sets [student], and --init takes over the sizes of 'student'"),
+        (["--seed", "5000000000"], 2, "is not in the range 0<=x<=4294967295"),
         (["--work", "pairs"], 2, "pairs holds something that is no training run"),
         (["--parallel", "empty"], 2, "en-de.tsv holds no pair that can be used (line 1: the translation is empty)"),
         (["--parallel", "torn"], 2, "en-de.tsv.gz cannot be read"),
@@ -202,6 +206,26 @@ def test_what_cannot_be_used_is_one_line(
     assert not (place / "never").exists()
 
 
+def test_a_mistake_that_is_put_right_needs_no_other_folder(place: Path, shell: Shell):
+    (place / "short").mkdir()
+    (place / "short" / "en-de.tsv").write_text("A cat.\tEine Katze.\nA dog.\tEin Hund.\n")
+    words = [*command(out="mended"), "--parallel", "short"]
+    first = shell(*words)
+    assert (first.code, "no tokenizer of 180 pieces" in first.err) == (2, True)
+    words[words.index(TEACHER)] = "nobody"
+    words[-1] = "pairs"
+    second = shell(*words)
+    assert (second.code, "the teacher 'nobody' cannot be loaded" in second.err) == (3, True)
+
+
+def test_a_run_that_is_under_way_is_not_joined_by_another(trained: Trained, place: Path, shell: Shell):
+    from filelock import FileLock
+
+    with FileLock(place / "student.training" / ".lock"):
+        done = shell(*command("--work", "student.training", out="never"))
+    assert (done.code, "is in use by another run" in done.err) == (2, True)
+
+
 def test_lines_that_are_no_pairs_are_named_and_cost_no_others(trained: Trained, place: Path):
     from rag.training import parallel
     from rag.training.recipe import Data
@@ -209,18 +233,21 @@ def test_lines_that_are_no_pairs_are_named_and_cost_no_others(trained: Trained, 
     folder = place / "mixed"
     folder.mkdir()
     lines = [
-        "A cat.\tEine Katze.",
+        "\ufeffA cat.\tEine Katze.",
         "no tab here",
         "\tohne Englisch",
         "A dog.\t ",
         "A cat.\tEine Katze.",
-        "Up.\tHoch.\tx",
+        "Up.\tHoch.\tx\r",
+        f"Long.\t{'sehr ' * 200}lang.",
+        "SECRET plan.\tGeheimer Plan.",
     ]
-    (folder / "en-de.tsv").write_text("\n".join(lines), encoding="utf-8")
-    text = parallel.read(folder, Data(), 0)
+    content = "\n".join(lines).encode() + "\nDoor.\tT\xfcr.\n".encode("latin-1")
+    (folder / "en-de.tsv").write_bytes(content)
+    text = parallel.read(folder, Data(exclude=("(?i)secret", "(?i)never")), 0)
     assert list(zip(text.english, text.other, strict=True)) == [("A cat.", "Eine Katze."), ("Up.", "Hoch.")]
     [left_out] = text.left_out
-    assert (left_out.lines, left_out.first) == (3, "line 2: no tab: each line is English<TAB>translation[<TAB>source]")
+    assert (left_out.lines, left_out.first) == (5, "line 2: no tab: each line is English<TAB>translation[<TAB>source]")
 
 
 def test_a_disk_that_fills_leaves_the_last_checkpoint(tmp_path: Path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,47 @@ def test_a_passage_is_of_one_language_and_lies_where_its_sentences_point(pairs: 
         assert pairs.pair_language[inside[0]] != 2
         summed = pairs.target(inside).sum(0)
         np.testing.assert_allclose(target, summed / np.linalg.norm(summed), atol=1e-5)
+
+
+def test_pairs_too_short_for_passages_stand_by_themselves(pairs: Pairs):
+    short = replace(pairs, other=texts(*([[5, 6]] * 140)))
+    sampler = Sampler(short, 0)
+    assert not len(sampler.passages(np.random.default_rng(0), 8, 4).counts)
+    alone = sampler.passages_or_pairs(np.random.default_rng(0), 8, 4)
+    assert alone.counts.tolist() == [1] * 8
+    np.testing.assert_allclose(alone.target, short.target(alone.pairs))
+    sizes = load("pocket-m3").student.model_copy(update={"hidden": 16, "heads": 2, "layers": 1, "intermediate": 16})
+    stage = heads.HeadsStage(sampler, Student(configuration(sizes, 61), 0), rate=1e-3, batch=8, seed=0)
+    stage.fit_sparse()
+    assert all(torch.isfinite(stage.loss(step)) for step in range(4))
+
+
+class Counting:
+    """Stands for a loaded teacher: remembers which texts it was asked for."""
+
+    dimension = 2
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, some: Sequence[str]) -> np.ndarray:
+        self.asked += some
+        return np.array([[len(text), 1] for text in some], np.float32)
+
+
+@pytest.mark.parametrize("noted", ["", "no number", None])
+def test_vectors_whose_note_was_cut_off_are_made_again(tmp_path: Path, noted: str | None):
+    path, some = tmp_path / "english.npy", ["one", "three", "fifteen"]
+    first, second, third = Counting(), Counting(), Counting()
+    made = teacher.encode_to(path, first, some, lambda done, of: None).tolist()
+    assert made == [[3, 1], [5, 1], [7, 1]]
+    teacher.encode_to(path, second, some, lambda done, of: None)
+    assert second.asked == []
+    path.with_suffix(".done").unlink()
+    if noted is not None:
+        path.with_suffix(".done").write_text(noted)
+    assert teacher.encode_to(path, third, some, lambda done, of: None).tolist() == made
+    assert sorted(third.asked) == sorted(some)
 
 
 def test_texts_are_taken_joined_and_padded():

@@ -37,14 +37,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--init",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
+    metavar="ID|DIR",
     help="Start from this student instead of from nothing: for languages or a domain of your own.",
 )
 @click.option(
     "--tokenizer",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
+    metavar="ID|DIR",
     help="Take over the tokenizer of this checkpoint instead of training one.",
 )
 @click.option(
@@ -53,7 +51,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder of checkpoints and of the teacher's vectors; by default OUT.training.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), metavar="N", help="Of what is drawn.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), metavar="N", help="Of what is drawn."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as things happen.")
 @debug_option
 @help_option
@@ -62,8 +62,8 @@ def distill(
     parallel: Path,
     out: Path,
     name: str | None,
-    init: Path | None,
-    tokenizer: Path | None,
+    init: str | None,
+    tokenizer: str | None,
     work: Path | None,
     seed: int,
     as_json: bool,
@@ -82,14 +82,12 @@ def distill(
     # The bundled model, from scratch:
     rag train distill --recipe pocket-m3 --teacher all-MiniLM-L6-v2/ --parallel parallel/ --out pocket-m3/
     # A few thousand pairs of your own on top of it:
-    rag train distill --init pocket-m3/ --teacher all-MiniLM-L6-v2/ --parallel ours/ --out ours-m3/
+    rag train distill --init pocket-m3 --teacher all-MiniLM-L6-v2/ --parallel ours/ --out ours-m3/
     """
-    from rag.checkpoint import BUNDLED
     from rag.training import recipe as recipes
     from rag.training.distill import Run, distill
 
     recipe = recipes.load(name) if name else recipes.Recipe()
-    start, spoken = (BUNDLED.get(str(each), each) if each else None for each in (init, tokenizer))
     run = Run(
         teacher=teacher,
         parallel=parallel,
@@ -97,8 +95,8 @@ def distill(
         work=work or out.with_name(f"{out.name}.training"),
         recipe=recipe,
         seed=seed,
-        init=start,
-        tokenizer=spoken,
+        init=init,
+        tokenizer=tokenizer,
     )
     tell = _as_json if as_json else _as_text
     accuracy = distill(run, tell)
@@ -141,4 +139,4 @@ def _line(event: Event) -> str:
 
 
 def _mean(accuracy: dict[str, float]) -> str:
-    return f"{sum(accuracy.values()) / len(accuracy):.3f}" if accuracy else "not measured: too few pairs"
+    return f"{sum(accuracy.values()) / len(accuracy):.3f}" if accuracy else "not measured: no pairs are held out"

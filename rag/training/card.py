@@ -6,8 +6,14 @@ from rag.training.parallel import ParallelText
 from rag.training.recipe import Recipe
 
 
-def card(name: str, recipe: Recipe, teacher: str, text: ParallelText, accuracy: dict[str, float]) -> str:
-    """README.md; its front matter recommends the weights for fusion, if the recipe does."""
+def card(
+    name: str, recipe: Recipe, teacher: str, init: str | None, text: ParallelText, accuracy: dict[str, float]
+) -> str:
+    """README.md; its front matter recommends the weights for fusion, if the recipe does.
+
+    Args:
+        init: the student that it started from.
+    """
     front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "language:", "- en"]
     front += [f"- {language}" for language in text.languages]
     if recipe.sparse_weight is not None:
@@ -16,10 +22,8 @@ def card(name: str, recipe: Recipe, teacher: str, text: ParallelText, accuracy: 
         f"| {language} | {int((text.pair_language == position).sum()):,} | {_figure(accuracy, language)} |"
         for position, language in enumerate(text.languages)
     ]
-    stages = ", ".join(
-        f"{name} {stage.steps:,}"
-        for name, stage in (("static", recipe.static), ("transformer", recipe.transformer), ("heads", recipe.heads))
-    )
+    named = [("static", recipe.static), ("transformer", recipe.transformer), ("heads", recipe.heads)]
+    stages = ", ".join(f"{name} {stage.steps:,}" for name, stage in (named[1:] if init else named))
     lines = [
         *front,
         "---",
@@ -29,6 +33,7 @@ def card(name: str, recipe: Recipe, teacher: str, text: ParallelText, accuracy: 
         "A cross-lingual embedding model in BGE-M3's layout (dense, sparse and ColBERT heads), distilled from the",
         f"English teacher `{teacher}` with parallel text (Reimers and Gurevych 2020) by `rag train distill`.",
         "",
+        *([f"It started from `{init}`, whose licence and data count too."] if init else []),
         f"Steps: {stages}. Accuracy@1 of finding a translation among the language's held-out pairs, mean of both",
         "directions:",
         "",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from rag import checkpoint
-from rag.errors import InputError
+from rag.errors import DiskError, InputError
 from rag.training import export, parallel, prepare, record, stages, student
 from rag.training import tokenizer as tokenizers
 from rag.training.card import card
@@ -36,8 +37,9 @@ class Run:
         work: folder of what is kept while the run lasts.
         recipe: languages, sizes, steps.
         seed: of everything that is drawn.
-        init: folder of a student to start from, in BGE-M3's layout; its tokenizer and sizes are taken over.
-        tokenizer: folder of a checkpoint whose tokenizer a new student takes over.
+        init: a student to start from, in BGE-M3's layout, as `--model` names one; its tokenizer and sizes are taken
+            over.
+        tokenizer: a checkpoint whose tokenizer a new student takes over, likewise.
     """
 
     teacher: str
@@ -46,8 +48,8 @@ class Run:
     work: Path
     recipe: Recipe
     seed: int = 0
-    init: Path | None = None
-    tokenizer: Path | None = None
+    init: str | None = None
+    tokenizer: str | None = None
 
 
 def distill(run: Run, tell: Tell) -> dict[str, float]:
@@ -62,31 +64,54 @@ def distill(run: Run, tell: Tell) -> dict[str, float]:
     Raises:
         InputError: something that was asked for cannot be used.
         CheckpointError: `init` or `tokenizer` is no usable checkpoint.
-        ModelUnavailableError: the teacher cannot be loaded.
+        ModelUnavailableError: the teacher cannot be loaded, or `init` or `tokenizer` is not there.
         DiskError: a checkpoint or the student cannot be written; what was written before stays.
     """
+    _require_usable(run)
+    init = checkpoint.locate(run.init) if run.init else None
+    spoken = checkpoint.locate(run.tokenizer) if run.tokenizer else None
+    start = checkpoint.inspect(init, str(run.init)).fingerprint if init else None
+    files = parallel.files(run.parallel, run.recipe.data.languages)
+    taken = tokenizers.digest(spoken) if spoken else None
+    wanted = record.begun(run.recipe, run.teacher, files.values(), run.seed, start, taken)
+    try:
+        run.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        run.work.mkdir(parents=True, exist_ok=True)
+        with FileLock(run.work / ".lock", timeout=0):
+            known = record.claim(run.work, wanted)
+            with _told(run.work / "log.jsonl", tell) as say, _deterministic():
+                say({"event": "started", "resumed": known, "threads": torch.get_num_threads()})
+                return _train(run, init, spoken, say)
+    except Timeout as error:
+        raise InputError(
+            f"{run.work} is in use by another run: wait for it, or give another folder (--work)"
+        ) from error
+    except OSError as error:  # what is read has been read by then, or is told by those who read it
+        raise DiskError(
+            f"{error.filename or run.work} cannot be written ({error.strerror or error}): what was done before stays; "
+            "make room, then start the same command again"
+        ) from error
+
+
+def _require_usable(run: Run) -> None:
     if run.out.exists():
         raise InputError(f"--out {str(run.out)!r} exists already: give a new folder, or remove it")
+    out, work = run.out.resolve(), run.work.resolve()
+    if out == work or out in work.parents:
+        raise InputError(f"--work {str(run.work)!r} would lie in --out {str(run.out)!r}: give it a place of its own")
     if run.init and run.tokenizer:
         raise InputError("--init and --tokenizer exclude each other: a student that exists has its tokenizer")
-    start = checkpoint.inspect(run.init, str(run.init)).fingerprint if run.init else None
-    files = parallel.files(run.parallel, run.recipe.data.languages)
-    wanted = record.begun(run.recipe, run.teacher, files.values(), run.seed, start)
-    wanted["tokenizer"] = tokenizers.digest(run.tokenizer) if run.tokenizer else None
-    known = record.claim(run.work, wanted)
-    with _told(run.work / "log.jsonl", tell) as say, _deterministic():
-        say({"event": "started", "resumed": known, "threads": torch.get_num_threads()})
-        return _train(run, say)
+    if run.init and "student" in run.recipe.model_fields_set:
+        raise InputError(f"the recipe sets [student], and --init takes over the sizes of {run.init!r}: leave one out")
 
 
-def _train(run: Run, tell: Tell) -> dict[str, float]:
+def _train(run: Run, init: Path | None, spoken: Path | None, tell: Tell) -> dict[str, float]:
     recipe = run.recipe
     text = parallel.read(run.parallel, recipe.data, run.seed)
     for left_out in text.left_out:
         tell({"event": "left out", "file": left_out.file, "lines": left_out.lines, "first": left_out.first})
-    taken = run.init or run.tokenizer
-    tokenizer = prepare.tokenizer(run.work, text, recipe, taken, run.seed, tell)
-    trained = student.load(run.init, run.seed) if run.init else None
+    tokenizer = prepare.tokenizer(run.work, text, recipe, init or spoken, run.seed, tell)
+    trained = student.load(init, run.seed) if init else None
     place = _placing(trained, tokenizer) if trained else None
     pairs = prepare.pairs(run.work, text, recipe, run.teacher, run.seed, tell, place)
     sampler = Sampler(pairs, run.seed)
@@ -96,14 +121,14 @@ def _train(run: Run, tell: Tell) -> dict[str, float]:
         part = recipe.transformer
         whole = TransformerStage(sampler, trained, rate=part.rate, batch=part.batch, seed=run.seed)
         _carry_out(whole, part.steps, run, pairs, tell)
-    if recipe.heads.steps:
-        part = recipe.heads
-        heads = HeadsStage(sampler, trained, rate=part.rate, batch=part.batch, seed=run.seed)
-        if not run.init and not stages.begun(heads, run.work):
-            heads.fit_sparse()
+    part = recipe.heads
+    heads = HeadsStage(sampler, trained, rate=part.rate, batch=part.batch, seed=run.seed)
+    if not init and not stages.begun(heads, run.work):
+        heads.fit_sparse()  # without any step, too: random weights would rank, and look fine
+    if part.steps:
         _carry_out(heads, part.steps, run, pairs, tell)
     accuracy = stages.held_out_accuracy(trained.vectors, pairs)
-    export.export(trained, tokenizer, card(run.out.name, recipe, run.teacher, text, accuracy), run.out)
+    export.export(trained, tokenizer, card(run.out.name, recipe, run.teacher, run.init, text, accuracy), run.out)
     found = checkpoint.inspect(run.out, str(run.out))
     tell({"event": "done", "out": str(run.out), "fingerprint": found.fingerprint, "accuracy": accuracy})
     return accuracy

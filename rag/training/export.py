@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 
+from rag.errors import DiskError
 from rag.training import tokenizer as tokenizers
-from rag.training.stages import DiskError
 from rag.training.student import Student
 
 _MASK = {"content": "<mask>", "lstrip": True, "normalized": False, "rstrip": False, "single_word": False}
@@ -35,7 +35,7 @@ def export(student: Student, tokenizer: Path, card: str, out: Path) -> None:
     Raises:
         DiskError: it cannot be written.
     """
-    part = out.with_name(out.name + ".part")
+    part = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -54,7 +54,8 @@ def _write(student: Student, tokenizer: Path, card: str, folder: Path) -> None:
     hidden = int(student.config["hidden_size"])
     # Nothing here uses the pooler; libraries that build one would report its weights as missing.
     state["pooler.dense.weight"], state["pooler.dense.bias"] = torch.eye(hidden), torch.zeros(hidden)
-    save_file(_half(state), folder / "model.safetensors", metadata={"format": "pt"})
+    # Written here, because the library gives its files to their owner alone.
+    (folder / "model.safetensors").write_bytes(serialized(_half(state), metadata={"format": "pt"}))
     for name, head in (("sparse_linear.pt", student.sparse), ("colbert_linear.pt", student.colbert)):
         with (folder / name).open("wb") as stream:
             torch.save(_half(head.state_dict()), stream)

@@ -55,7 +55,7 @@ class HeadsStage:
     def fit_sparse(self) -> None:
         """Sets the sparse head to the least squares fit of the tokens' rarity: a start that ranks already."""
         draw = np.random.default_rng([self._seed, STAGE])
-        passages = self._sampler.passages(draw, _PASSAGES_OF_FIT, 4)
+        passages = self._sampler.passages_or_pairs(draw, _PASSAGES_OF_FIT, 4)
         states, wanted = [], []
         with torch.no_grad():
             for side in self._sampler.sides(passages):
@@ -75,7 +75,7 @@ class HeadsStage:
     def loss(self, step: int) -> Tensor:
         """As stages.Trained has it."""
         draw = np.random.default_rng([self._seed, STAGE, step])
-        passages = self._sampler.passages(draw, self._batch, int(draw.choice([2, 4, 6])))
+        passages = self._sampler.passages_or_pairs(draw, self._batch, int(draw.choice([2, 4, 6])))
         kind = int(draw.integers(4))
         batch = self._sampler.question_batch(draw, passages, kind)
         question_ids, passage_ids = self._ids(batch.left, _LONGEST_SENTENCE), self._ids(batch.right, _LONGEST)

@@ -130,21 +130,23 @@ def read(folder: Path, data: Data, seed: int) -> ParallelText:
 
 def _pairs(path: Path, data: Data, left_out: list[LeftOut]) -> Iterator[tuple[str, str, float]]:
     """English, translation and weight of each pair of a file."""
-    excluded = re.compile("|".join(f"(?:{pattern})" for pattern in data.exclude)) if data.exclude else None
+    excluded = [re.compile(pattern) for pattern in data.exclude]
     seen: set[tuple[str, str]] = set()
     wrong, first = 0, ""
     for number, line in enumerate(_lines(path), start=1):
-        columns = [column.strip() for column in line.split("\t")]
-        problem = _problem(columns)
+        columns = [column.strip() for column in line.split("\t")] if line is not None else []
+        problem = (
+            "it is not UTF-8: convert the file, as with iconv" if line is None else _problem(columns, data.longest)
+        )
         if problem:
             wrong += 1
             first = first or f"line {number}: {problem}"
             continue
         here, there = columns[:2]
         share = data.sources.get(columns[2] if len(columns) > 2 else "", data.other_sources)
-        if not share or len(here) > data.longest or len(there) > data.longest or (here, there) in seen:
+        if not share or (here, there) in seen:
             continue
-        if excluded and (excluded.search(here) or excluded.search(there)):
+        if any(pattern.search(here) or pattern.search(there) for pattern in excluded):
             continue
         seen.add((here, there))
         yield here, there, share
@@ -152,20 +154,27 @@ def _pairs(path: Path, data: Data, left_out: list[LeftOut]) -> Iterator[tuple[st
         left_out.append(LeftOut(path.name, wrong, first))
 
 
-def _problem(columns: list[str]) -> str:
+def _problem(columns: list[str], longest: int) -> str:
     if len(columns) < 2:
         return "no tab: each line is English<TAB>translation[<TAB>source]"
     if not columns[0]:
         return "the English side is empty"
-    return "" if columns[1] else "the translation is empty"
+    if not columns[1]:
+        return "the translation is empty"
+    if max(map(len, columns[:2])) > longest:
+        return f"a side is longer than {longest} characters (data.longest)"
+    return ""
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[str | None]:
+    """Each line; None for one that is not UTF-8."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for line in stream:
-                # A byte that is no UTF-8 spoils its word, not the file.
-                yield line.decode("utf-8", errors="replace").rstrip("\r\n")
+            for number, line in enumerate(stream):
+                try:
+                    yield line.decode("utf-8-sig" if number == 0 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError:
+                    yield None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}): mend it, or leave it out of the folder") from error
 
@@ -174,7 +183,7 @@ def _why(path: Path, left_out: list[LeftOut]) -> str:
     of_file = [each for each in left_out if each.file == path.name]
     if of_file:
         return f" ({of_file[0].first})"
-    return ": all are too long, or of sources that the recipe leaves out"
+    return ": all are of sources that the recipe leaves out, or fit one of its `exclude`"
 
 
 def _held_out(pair_language: Indices, languages: int, wanted: int, seed: int) -> Indices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,26 @@ from rag.training.recipe import Recipe
 _FORMAT = 1  # counts changes of the program that change the weights
 
 
-def begun(recipe: Recipe, teacher: str, files: Iterable[Path], seed: int, init: str | None) -> dict[str, Any]:
+def begun(
+    recipe: Recipe, teacher: str, files: Iterable[Path], seed: int, init: str | None, tokenizer: str | None
+) -> dict[str, Any]:
     """All that decides the weights.
 
     Args:
+        teacher: hub id, or folder, which goes in by what it holds.
         files: the parallel text.
         init: fingerprint of the student that the run starts from.
+        tokenizer: digest of the tokenizer that is taken over.
+
+    Raises:
+        InputError: a file cannot be read.
     """
     return {
         "format": _FORMAT,
-        "teacher": teacher,
+        "teacher": _digest_of_folder(Path(teacher)) if Path(teacher).is_dir() else teacher,
         "seed": seed,
         "init": init,
+        "tokenizer": tokenizer,
         "recipe": recipe.model_dump(mode="json"),
         "parallel": {path.name: _digest(path) for path in files},
     }
@@ -48,12 +57,16 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> bool:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): give another folder with --work, or remove it") from error
     if found is None:
-        if folder.is_dir() and any(folder.iterdir()):
+        if any(path.name != ".lock" for path in folder.iterdir()):
             raise InputError(f"{folder} holds something that is no training run: give another folder with --work")
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(wanted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        _write(path, wanted)
         return False
     place = _difference(found, wanted, ())
+    if place and not any(folder.glob("*.np[yz]")):
+        # Nothing that took long is there yet: a mistake that was put right must not need another folder.
+        shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+        _write(path, wanted)
+        return False
     if place:
         raise InputError(
             f"{folder} holds a run that was begun with another {'.'.join(place)}: give the same again, "
@@ -73,6 +86,20 @@ def _difference(found: object, wanted: object, place: tuple[str, ...]) -> tuple[
     return None if found == wanted else place or ("format",)
 
 
+def _write(path: Path, wanted: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(wanted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): mend it, or take it out of the folder") from error
+
+
+def _digest_of_folder(folder: Path) -> str:
+    """Of a model's files; prose about it, and what git keeps, do not count."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md")
+    parts = [f"{path.relative_to(folder)} {_digest(path)}" for path in files if ".git" not in path.parts]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

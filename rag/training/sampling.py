@@ -109,6 +109,14 @@ class Sampler:
         pairs = order[np.repeat(first, counts) + within]
         return Passages(pairs, counts, self._sums(pairs, counts))
 
+    def passages_or_pairs(self, draw: Draw, count: int, most: int) -> Passages:
+        """As `passages`; where too few pairs are long enough to stand in one, as in a glossary, pairs by themselves."""
+        found = self.passages(draw, count, most)
+        if len(found.counts) > 1:
+            return found
+        chosen = self.draw(draw, count)
+        return Passages(chosen, np.ones(count, np.int64), self.pairs.target(chosen))
+
     def pair_batch(self, chosen: Positions) -> Batch:
         """English against the other language."""
         target = self.pairs.target(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rag.errors import RagError
+from rag.errors import DiskError, InputError
 from rag.training.tokens import Floats, Pairs, Texts
 
 Event = Mapping[str, object]
@@ -51,12 +52,6 @@ class Trained(Protocol):
         """Unit vectors (texts, hidden) of the student as it is."""
 
 
-class DiskError(RagError):
-    """A checkpoint or model cannot be written."""
-
-    exit_code = 5
-
-
 def run(stage: Trained, pairs: Pairs, *, steps: int, checkpoint: int, folder: Path, tell: Tell) -> None:
     """Trains a stage to its end, from its last checkpoint if there is one.
 
@@ -79,6 +74,11 @@ def run(stage: Trained, pairs: Pairs, *, steps: int, checkpoint: int, folder: Pa
             group["lr"] = rate * share
             group["base"] = rate
         loss = stage.loss(step)
+        if not math.isfinite(loss.item()):
+            raise InputError(
+                f"the {stage.name} stage has diverged in step {step + 1} (loss {loss.item()}): lower its rate in the "
+                f"recipe, {rates[0]:g} now"
+            )
         stage.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if stage.clip is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,17 @@ _GROUP = 8192  # texts between two notes of how far it has come
 _TOKENS = 8192  # of a forward pass, about
 _NEIGHBOURS = 24
 _WORD = re.compile(r"[a-z]{3,}")
+
+
+class Encodes(Protocol):
+    """What gives texts their vectors."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+
+    def encode(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        """Vectors (texts, dimension)."""
 
 
 class Teacher:
@@ -78,7 +90,7 @@ class Teacher:
         return np.asarray(vectors, np.float32)
 
 
-def encode_to(path: Path, teacher: Teacher, texts: Sequence[str], on_progress: Callable[[int, int], None]) -> Vectors:
+def encode_to(path: Path, teacher: Encodes, texts: Sequence[str], on_progress: Callable[[int, int], None]) -> Vectors:
     """Vectors of `texts`, kept in `path` as they come; what an earlier call has left there is not made again.
 
     Returns:
@@ -86,18 +98,42 @@ def encode_to(path: Path, teacher: Teacher, texts: Sequence[str], on_progress: C
     """
     shape = (len(texts), teacher.dimension)
     done_path = path.with_suffix(".done")
-    done = int(done_path.read_text()) if path.is_file() and done_path.is_file() else 0
-    mode = "r+" if done else "w+"
-    vectors = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
+    done = _number_in(done_path) if path.is_file() else 0
+    if not done:
+        _reserve(path, shape)
+    vectors = np.lib.format.open_memmap(path, mode="r+")
     order = np.argsort([len(text) for text in texts], kind="stable")
     while done < len(texts):
         group = order[done : done + _GROUP]
         vectors[group] = teacher.encode([texts[position] for position in group])
         vectors.flush()
         done += len(group)
-        done_path.write_text(str(done))
+        part = done_path.with_suffix(".part")
+        part.write_text(str(done))
+        part.replace(done_path)
         on_progress(done, len(texts))
     return np.asarray(vectors)
+
+
+def _number_in(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # not there, or cut off as it was written: the vectors are made again
+        return 0
+
+
+def _reserve(path: Path, shape: tuple[int, int]) -> None:
+    """Makes the file with all its bytes: where a disk fills under a mapped file, the process is killed.
+
+    Raises:
+        OSError: there is no room.
+    """
+    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    vectors.flush()
+    del vectors
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def vocabulary_texts(

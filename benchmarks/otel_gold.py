@@ -49,8 +49,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, metavar="N", help="at most, of these characters; needs --model")
     parser.add_argument("--model", default="pocket-m3", metavar="M", help="that counts tokens (default: %(default)s)")
     given = parser.parse_args()
-    lines = [json.loads(line) for line in given.gold.read_text(encoding="utf-8").splitlines()]
-    embedder = build.embedder(load_settings(model=given.model)) if given.tokens else None
+    if given.tokens is not None and given.tokens < 1:
+        parser.error(f"--tokens {given.tokens} leaves nothing of a page: give 1 or more")
+    try:
+        lines = [json.loads(line) for line in given.gold.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        parser.error(f"{given.gold} cannot be read as JSON lines ({error}): give the gold file")
+    embedder = build.embedder(load_settings(model=given.model)) if given.tokens is not None else None
     given.out.mkdir(parents=True, exist_ok=True)
     pages = list(_pages(given.gold.parent, lines, given.characters, embedder, given.tokens or 0))
     _write(given.out / "corpus.jsonl", pages)

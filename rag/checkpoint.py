@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from rag.errors import CheckpointError, ModelUnavailableError
+from rag.model_card import fusion_weights
 
 BUNDLED = {"pocket-m3": Path(__file__).parent / "weights" / "pocket_m3"}
 """Models that come with the package."""
@@ -35,8 +34,6 @@ _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _SPARSE_HEAD = "sparse_linear.pt"
 _COLBERT_HEAD = "colbert_linear.pt"
 _SAMPLES, _SAMPLE_SIZE = 64, 4096
-
-logger = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,25 @@ class Checkpoint:
         return self.folder / _COLBERT_HEAD
 
 
+def is_folder(name: str) -> bool:
+    """Whether `name` is a folder that exists, in which case it is never a hub id."""
+    try:
+        return bool(name.strip()) and Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, not to be looked into, no such user, a NUL
+        return False
+
+
+def is_file(name: str) -> bool:
+    """Whether `name` is a file, which is no model and no hub id either."""
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def must_be_fetched(model: str, revision: str | None = None) -> bool:
     """Whether `locate` would have to go to the hub."""
-    if model in BUNDLED or not _HUB_ID.fullmatch(model) or Path(model).is_dir():
+    if model in BUNDLED or not _HUB_ID.fullmatch(model) or is_folder(model) or is_file(model):
         return False
     from rag.hub import is_cached
 
@@ -113,12 +126,10 @@ def locate(model: str, revision: str | None = None) -> Path:
     """
     if model in BUNDLED:
         return BUNDLED[model]
-    try:
-        folder = Path(model).expanduser()
-        if model.strip() and folder.is_dir():
-            return folder
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
-        raise ModelUnavailableError(f"{model!r} cannot be a folder ({error}): give an existing one") from error
+    if is_folder(model):
+        return Path(model).expanduser()
+    if is_file(model):
+        raise ModelUnavailableError(f"{model!r} is a file: give its folder")
     if _HUB_ID.fullmatch(model):
         from rag.hub import fetch
 
@@ -151,7 +162,7 @@ def _inspect(folder: Path, name: str) -> Checkpoint:
             raise fault
     found = outline(folder, name)
     files = [found.tokenizer, found.sparse_head, found.colbert_head]
-    dense_weight, sparse_weight = _fusion_weights(folder)
+    dense_weight, sparse_weight = fusion_weights(folder)
     fingerprint = _origin(folder) or _fingerprint(_read_config(folder), files, found.weights)
     return replace(found, fingerprint=fingerprint, dense_weight=dense_weight, sparse_weight=sparse_weight)
 
@@ -160,7 +171,17 @@ def faults(folder: Path) -> dict[str, CheckpointError | None]:
     """Each file of a checkpoint by its name, and what is wrong with it, if anything: it is missing, or cannot be right.
 
     Weights, heads and tokenizer are not opened. Files that need not be there are looked at where they are.
+
+    Raises:
+        CheckpointError: the folder may not be looked into.
     """
+    try:
+        return _faults(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _faults(folder: Path) -> dict[str, CheckpointError | None]:
     weights = _weights(folder)
     checks: dict[str, Callable[[], object]] = {
         "config.json": lambda: _read_config(folder),
@@ -239,7 +260,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} has no config.json: give the folder of a BGE-M3 checkpoint") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
         raise CheckpointError(f"{path} cannot be read as JSON ({error}): copy it again from the model") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no JSON object: copy it again from the model")
@@ -310,38 +331,5 @@ def _samples(weights: Path) -> Iterator[bytes]:
             yield stream.read(_SAMPLE_SIZE)
 
 
-def _fusion_weights(folder: Path) -> tuple[float | None, float | None]:
-    """`retrieval.dense_weight` and `.sparse_weight` of the model card's front matter, where it has any."""
-    path = folder / "README.md"
-    if not path.is_file():
-        return None, None
-    front_matter = re.match(
-        r"---\r?\n(.*?)\r?\n---\s*(?:\n|$)", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL
-    )
-    if front_matter is None:
-        return None, None
-    import yaml
-
-    try:
-        card = yaml.safe_load(front_matter[1])
-    except yaml.YAMLError:
-        # A card is prose for people; it recommends weights or it does not, and the model works either way.
-        logger.warning("the front matter of %s is no YAML: its fusion weights, if any, are not used", path)
-        return None, None
-    recommended = card.get("retrieval") if isinstance(card, dict) else None
-    if not isinstance(recommended, dict):
-        return None, None
-    return _weight(path, recommended, "dense_weight"), _weight(path, recommended, "sparse_weight")
-
-
-def _weight(path: Path, recommended: Mapping[str, object], key: str) -> float | None:
-    value = recommended.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise CheckpointError(f"{path} recommends {key} = {value!r}: give a number from 0 up, or remove the line")
-    return float(value)
-
-
-_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": _fusion_weights}
+_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": fusion_weights}
 """Files that need not be there, and what reads them."""

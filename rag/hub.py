@@ -83,8 +83,22 @@ def download_size(model: str, revision: str | None = None, *, endpoint: str | No
 
 
 def is_cached(model: str, revision: str | None) -> bool:
-    """Whether `fetch` would need no network."""
+    """Whether `fetch` would need no network; false of what the hub would not accept as a name."""
+    if not is_name(model):
+        return False
     return _cached(model, revision or DEFAULT_REVISIONS.get(model, "main"), None) is not None
+
+
+def is_name(model: str) -> bool:
+    """Whether the hub accepts `model` as the name of a repository; nothing is asked."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        try_to_load_from_cache(model, "config.json")
+    except HFValidationError:
+        return False
+    return True
 
 
 def _cached(model: str, revision: str, cache: Path | None) -> Path | None:

@@ -1,10 +1,13 @@
-"""Where a document is: its URI in the index, its readable `source` in output."""
+"""Where a document is, as its URI and its readable `source`, and what the name of a file of translations says."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+_TRANSLATIONS = re.compile(r"en-([A-Za-z0-9-]+)\.tsv(?:\.gz)?")
 
 
 def uri_of(path: Path) -> str:
@@ -39,3 +42,12 @@ def _working_folder() -> Path:
         return Path.cwd().resolve()
     except OSError:
         return Path(os.sep)
+
+
+def translation_tag(name: str) -> str | None:
+    """`pt-BR` of a file that is called `en-pt-BR.tsv` or `en-pt-BR.tsv.gz`: English<TAB>translation on each line.
+
+    None for files of another name. Whether the language exists is for `rag.language.parse_tag` to say.
+    """
+    found = _TRANSLATIONS.fullmatch(name)
+    return found[1] if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from rag.catalogue import figures, listing, local
 from rag.catalogue.examination import WITHOUT, examine
@@ -128,6 +130,19 @@ def test_means_are_taken_within_and_across_languages(tmp_path: Path) -> None:
     assert (second.within, second.across, second.ranking) == (None, 0.25, "sparse")
 
 
+def test_of_a_bitext_the_mean_accuracy_is_taken(tmp_path: Path) -> None:
+    run = evaluation("m", de_en=0.9, en_de=0.7) | {"accuracy@1": {"pairs": [], "mean": 0.55}}
+    path = written(tmp_path / "own.json", run)
+    (found,) = figures.read(path)
+    assert (found.metric, found.within, found.across) == ("accuracy@1", None, 0.55)
+    (entry,) = listing.entries([found])[-1:]
+    (shown,) = listing.entry_fields(entry)["figures"]
+    assert (shown["metric"], shown["across"], shown["questions"]) == ("accuracy@1", 0.55, 30)
+    written(path, run | {"accuracy@1": {"mean": "much"}})
+    with pytest.raises(InputError, match="accuracy@1 of run 1 has the mean 'much'"):
+        figures.read(path)
+
+
 def _without(key: str) -> Callable[[dict[str, Any]], object]:
     return lambda run: run.pop(key)
 
@@ -194,7 +209,7 @@ def test_own_figures_stand_with_the_model_they_are_of_and_say_if_its_weights_are
     assert not any(score.own for score in found["BAAI/bge-m3"].scores)
 
 
-@pytest.mark.parametrize("width", [80, 130, 200, None])
+@pytest.mark.parametrize("width", [60, 80, 130, 200, None])
 def test_the_list_fits_its_terminal_and_leaves_no_model_out(tmp_path: Path, width: int | None) -> None:
     path = written(tmp_path / "own.json", evaluation("pocket-m3", de_en=0.512, de_de=0.75))
     text = listing_text(listing.entries(figures.read(path)), width)
@@ -202,7 +217,15 @@ def test_the_list_fits_its_terminal_and_leaves_no_model_out(tmp_path: Path, widt
     for model in models():
         assert model.id in text
         assert model.dimension is None or re.search(rf"\b{model.dimension}\b", text)
-    assert re.search(r"\.750 +\.512  nDCG@10  xquad +dense +you, other weights", text)
+    of_it = r"\.750\s+(?:other )?\.512\s+nDCG@10\s+xquad\s+dense\s+you, 30 questions, other weights"
+    assert re.search(of_it, text)
+
+
+def test_the_commands_below_the_list_are_each_on_one_line() -> None:
+    lines = [line.strip() for line in listing_text(listing.entries([]), 60).splitlines()]
+    assert "rag models --figures own.json" in lines
+    assert any(line.startswith("rag eval retrieval FOLDER --json > own.json") for line in lines)
+    assert max(map(len, lines)) <= 60
 
 
 def test_where_a_model_is_is_known_without_fetching_it() -> None:
@@ -269,6 +292,51 @@ def test_weights_with_fewer_layers_than_the_configuration_says_are_damaged(copy:
     assert statuses(copy) == {"model.safetensors": "damaged"}
 
 
+@pytest.mark.parametrize(
+    "changed", [{"max_position_embeddings": 9999}, {"vocab_size": 300_000}, {"num_hidden_layers": 10**12}]
+)
+def test_weights_that_do_not_fit_the_configuration_are_damaged(copy: Path, changed: dict[str, int]) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | changed))
+    assert statuses(copy)["model.safetensors"] == "damaged"
+
+
+@pytest.mark.parametrize("missing", ["embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.bias"])
+def test_weights_without_a_tensor_are_damaged(copy: Path, missing: str) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    del tensors[missing]
+    save_file(tensors, copy / "model.safetensors")
+    (part,) = (part for part in examine(copy, "copy").parts if part.fault)
+    assert missing in str(part.fault)
+    with pytest.raises(CheckpointError, match=re.escape(missing)):  # the loader says the same
+        BgeM3Embedder(inspect(copy, "copy"), device="cpu").embed_passages(["a text"])
+
+
+def test_the_sparse_head_is_no_colbert_head(copy: Path) -> None:
+    shutil.copyfile(copy / "sparse_linear.pt", copy / "colbert_linear.pt")
+    assert statuses(copy) == {"colbert_linear.pt": "damaged"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_is_named(copy: Path) -> None:
+    copy.chmod(0)
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot be read .*permissions"):
+            examine(copy, "copy")
+    finally:
+        copy.chmod(0o700)
+
+
+def test_a_folder_whose_files_have_names_too_long_to_be_asked_for_is_named(
+    copy: Path,
+) -> None:
+    detours = (4094 - len(str(copy))) // len("/../copy")
+    folder = Path(str(copy) + "/../copy" * detours)  # the system takes its path, and none of a file in it
+    assert folder.is_dir()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        examine(folder, "copy")
+
+
 def test_git_lfs_pointers_and_faulty_side_files_are_damaged(copy: Path) -> None:
     (copy / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     (copy / "README.md").write_text("---\nretrieval: {sparse_weight: -1}\n---\n")
@@ -283,6 +351,18 @@ def test_a_sentence_transformers_model_is_no_embedder_but_may_teach(copy: Path) 
     assert statuses(copy) == {"config.json": "damaged"}
     assert found.teacher
     assert found.checkpoint is None
+    assert statuses(copy) == {"config.json": "damaged"}
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_broken_model_does_not_teach(copy: Path, broken: str) -> None:
+    assert (copy / "modules.json").is_file()
+    (copy / "sparse_linear.pt").unlink()
+    assert examine(copy, "copy").teacher, "it needs no heads"
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    halve(copy / broken)
+    assert not examine(copy, "copy").teacher
 
 
 def test_an_empty_folder_lacks_everything(tmp_path: Path) -> None:

@@ -143,12 +143,29 @@ def test_a_clone_without_its_large_files_is_recognised(copy):
         inspect(copy, "copy")
 
 
+def test_a_configuration_of_brackets_without_end_is_refused(copy):
+    (copy / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config.json cannot be read as JSON"):
+        inspect(copy, "copy")
+
+
 def test_fusion_weights_come_from_the_model_card(copy):
     checkpoint = change_card(copy, "license: mit\nretrieval:\n  dense_weight: 1\n  sparse_weight: 0.25")
     assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (1.0, 0.25)
 
 
-@pytest.mark.parametrize("front_matter", ["retrieval: much", "- a list", "", "a: b: c: [", "retrieval: {other: 1}"])
+@pytest.mark.parametrize(
+    "front_matter",
+    [
+        "retrieval: much",
+        "- a list",
+        "",
+        "a: b: c: [",
+        "retrieval: {other: 1}",
+        "date: 2024-13-45",
+        "a: " + "[" * 2000,
+    ],
+)
 def test_a_card_that_recommends_nothing_leaves_the_weights_open(copy, front_matter):
     checkpoint = change_card(copy, front_matter)
     assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (None, None)

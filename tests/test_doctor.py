@@ -311,11 +311,12 @@ def test_a_hub_model_that_is_not_in_the_cache_is_not_fetched_but_named(
     assert "'nobody/no-such-model'" in fault.detail
     assert "cache" in fault.detail
     remedy = str(fault.remedy)
-    assert remedy.startswith("unset HF_HUB_OFFLINE, then hf download nobody/no-such-model"), "the tests run offline"
+    fetch = "unset HF_HUB_OFFLINE, then rag models pull nobody/no-such-model;"
+    assert remedy.startswith(fetch), "the tests run offline"
     assert "--model pocket-m3" in remedy
     monkeypatch.delenv("HF_HUB_OFFLINE")
     fault = only_fault(findings(with_model(library, "BAAI/bge-m3-not-fetched")))
-    assert str(fault.remedy).startswith("hf download BAAI/bge-m3-not-fetched")
+    assert str(fault.remedy).startswith("rag models pull BAAI/bge-m3-not-fetched;")
 
 
 def test_a_model_folder_that_is_not_there_is_named(library: Settings, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rag.evaluation.datasets import Dataset
 from rag.evaluation.measure import evaluate
 from rag.evaluation.problems import DatasetError
 from rag.fusion import Ranking
+from rag.locations import translation_tag
 from rag.types import Embedding, SparseVector
 from tests.command_line import call
 
@@ -43,16 +44,38 @@ def test_a_line_with_its_language_is_a_question_in_both_directions(tmp_path: Pat
     assert found["Danke."] == "Thank you."
 
 
-def test_a_file_named_after_two_languages_has_them_in_its_columns(tmp_path: Path) -> None:
+def test_a_file_named_after_its_language_has_english_and_translation(tmp_path: Path) -> None:
     write(tmp_path / "en-de.tsv.gz", ["Bread\tBrot\ttag", "", "Salt\tSalz"])
-    write(tmp_path / "fra-deu.tsv", ["Pain\tBrot"])
+    write(tmp_path / "en-pt-BR.tsv", ["Bread\tPão", "  \t ", " "])
+    write(tmp_path / "en-zh-Hant.tsv", ["Bread\t麵包"])
     write(tmp_path / "readme.md", ["no\tdata"])
     dataset = bitext.read([tmp_path])
-    assert dataset.pools == ("de-fr", "en-de")
-    assert {(question.language, question.text) for question in dataset.questions if question.pool == "de-fr"} == {
-        ("de", "Brot"),
-        ("fr", "Pain"),
+    assert dataset.pools == ("en-de", "en-pt", "en-zh")
+    assert {(question.language, question.text) for question in dataset.questions if question.pool == "en-pt"} == {
+        ("en", "Bread"),
+        ("pt", "Pão"),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("en-de.tsv", "de"),
+        ("en-pt-BR.tsv.gz", "pt-BR"),
+        ("en-zh-Hant.tsv", "zh-Hant"),
+        ("de-en.tsv", None),
+        ("en-de.tsv.bak", None),
+        ("en-.tsv", None),
+    ],
+)
+def test_the_name_of_a_file_of_translations_says_their_language(name: str, tag: str | None) -> None:
+    assert translation_tag(name) == tag
+
+
+@pytest.mark.parametrize("name", ["de-dev.tsv", "my-set.tsv", "dev-it.tsv", "fra-deu.tsv", "en-sentences.tsv"])
+def test_a_file_of_any_other_name_has_its_language_on_each_line(tmp_path: Path, name: str) -> None:
+    found = answers(bitext.read([write(tmp_path / name, ["deu\tBread\tBrot"])]))
+    assert found == {"Bread": "Brot", "Brot": "Bread"}
 
 
 def test_a_sentence_is_looked_for_among_those_of_its_own_two_languages_alone(tmp_path: Path) -> None:
@@ -72,14 +95,20 @@ def test_pairs_that_stand_twice_count_once_and_that_is_told(tmp_path: Path) -> N
     dataset = bitext.read([first, write(tmp_path / "en-de.tsv", ["Thank you.\tDanke. ", "Thank you.\tVielen Dank."])])
     assert len(dataset.documents) == 2 * 4
     assert dataset.remarks == ("2 pairs stand twice and count once",)
+    assert bitext.read([first]).remarks == ("1 pair stands twice and counts once",)
 
 
 def test_languages_can_be_chosen_and_nothing_is_asked_of_the_others(tmp_path: Path) -> None:
     write(tmp_path / "all.tsv", [*LINES, "ber\tHello\tAzul"])  # a group of languages has no tag
     write(tmp_path / "en-fr.tsv", ["no second column"])
     assert bitext.read([tmp_path], ["zh"]).document_languages == ("en", "zh")
-    with pytest.raises(InputError, match="there is no pair of sentences in ja: add some"):
-        bitext.read([tmp_path / "all.tsv"], ["ja"])
+    for chosen in (["ja"], ["de", "ja"]):
+        with pytest.raises(InputError, match=r"all.tsv has nothing in 'ja': it has de, en, zh$"):
+            bitext.read([tmp_path / "all.tsv"], chosen)
+    write(tmp_path / "fr.tsv", ["deu\tHello\tHallo", "fra\tHello", "fra\t\udcff\tx", "fra\t\tx"])
+    assert bitext.read([tmp_path / "fr.tsv"], ["de"]).document_languages == ("de", "en")
+    with pytest.raises(DatasetError):
+        bitext.read([tmp_path / "fr.tsv"], ["fr"])
 
 
 def test_each_line_that_cannot_be_used_is_told_with_its_number_and_a_language_once(tmp_path: Path) -> None:
@@ -212,5 +241,12 @@ def test_the_bundled_model_finds_translations(
         "sentences": 2,
     }
     assert "Mean of the pairs" in (in_folder / "a.html").read_text(encoding="utf-8")
+    again = (*words, "--min-recall", "deu-eng=1", "--min-recall", "1", "--compare", "dense", "--compare", "sparse")
+    done = call(again, monkeypatch, capfd)
+    assert "accuracy@1 (R@1)" in done.out
+    assert "\nR@1, first: dense, second: sparse\n" in done.out
+    assert "nDCG@10" not in done.out
+    assert done.code == 1
+    assert all(": R@1 " in line for line in done.err.splitlines())
     done = call((*words, "nowhere.tsv"), monkeypatch, capfd)
     assert (done.code, done.err) == (2, "rag: there is no file 'nowhere.tsv': check the path\n")

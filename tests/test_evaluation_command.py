@@ -96,7 +96,17 @@ def test_a_value_below_its_gate_fails_and_says_where(shell: Shell) -> None:
     assert line.endswith(" is below 1")
 
 
-@pytest.mark.parametrize("gate", ["1.5", "nan", "de=0.4", "de-fr=", "de-fr-en=0.3", "high", "-0.1"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is needed")
+def test_a_page_that_cannot_be_written_after_all_hides_no_value_that_fell(shell: Shell) -> None:
+    done = shell("small", "--mode", "sparse", "--min-ndcg", "1", "--report", "/dev/full")
+    assert done.code == 2
+    *fallen, last = done.err.splitlines()
+    assert fallen
+    assert all(line.endswith("is below 1") for line in fallen)
+    assert last.startswith("rag: the report cannot be written to /dev/full (No space left on device)")
+
+
+@pytest.mark.parametrize("gate", ["1.5", "nan", "de=0.4", "de-fr=", "de-fr-en=0.3", "de-xx=0.3", "high", "-0.1"])
 def test_a_gate_that_cannot_be_used_is_refused(shell: Shell, gate: str) -> None:
     done = shell("small", f"--min-ndcg={gate}")
     assert done.code == 2
@@ -131,14 +141,17 @@ def test_every_problem_of_a_data_set_is_a_line(shell: Shell, in_folder: Path) ->
         (["small", "--languages", ","], "--languages is empty: give tags with commas between"),
         (["small", "--languages", "de,ja"], "small has nothing in 'ja': it has de, en, fr"),
         (["small", "--languages", "fr"], "small has no question in fr with an answer there"),
-        (["small", "--report", "nowhere/out.html"], "there is no folder 'nowhere' for the report"),
+        (["small", "--report", "small/corpus.jsonl/out.html"], "the report cannot be written to small/corpus.jsonl/"),
+        (["small/corpus.jsonl"], "'small/corpus.jsonl' is a file of another kind: give a folder with corpus.jsonl and"),
+        (["empty"], "'empty' holds no data set: give a folder with corpus.jsonl and queries.jsonl, or bitext"),
         (["small", "--compare", "dense", "--compare", "dense"], "--compare: two runs are 'dense'"),
         (["small", "--compare", "dens"], "--compare 'dens': 'dens' is unknown"),
         (["small", "--sparse-weight", "much"], "setting retrieval.sparse_weight"),
         (["small", "--compare", "hybrid rrf_k=0"], "setting retrieval.rrf_k"),
     ],
 )
-def test_what_cannot_be_asked_for_is_one_line(shell: Shell, words: list[str], told: str) -> None:
+def test_what_cannot_be_asked_for_is_one_line(shell: Shell, in_folder: Path, words: list[str], told: str) -> None:
+    (in_folder / "empty").mkdir()
     done = shell(*words)
     assert done.code == 2
     assert done.err.startswith(f"rag: {told}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import otel_gold
 from rag.errors import InputError
 from rag.evaluation import beir, gold
 from rag.evaluation.problems import DatasetError
@@ -239,3 +240,30 @@ def test_gold_that_names_no_document_of_the_index_is_told(tmp_path: Path) -> Non
     ]
     with pytest.raises(InputError, match="holds no question"):
         gold.read(write_lines(tmp_path / "none.jsonl", [""]), HELD, find)
+
+
+# The data set that is made of documentation
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["gone.jsonl", "out"], "gone.jsonl cannot be read as JSON lines"),
+        (["broken.jsonl", "out"], "broken.jsonl cannot be read as JSON lines"),
+        (["gone.jsonl", "out", "--tokens", "0"], "--tokens 0 leaves nothing of a page"),
+    ],
+)
+def test_what_no_data_set_can_be_made_of_is_said_in_one_line(
+    in_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    (in_folder / "broken.jsonl").write_text("{")
+    monkeypatch.setattr("sys.argv", ["otel_gold", *words])
+    with pytest.raises(SystemExit) as stopped:
+        otel_gold.main()
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert not (in_folder / "out").exists()

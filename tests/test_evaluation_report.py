@@ -258,8 +258,21 @@ def test_of_a_bitext_the_accuracy_of_each_pair_is_shown_instead_of_a_matrix() ->
         ["Mean of the pairs", ".650", ".700", ".600", "1,500"],
     ]
     assert [rect.get("width") for rect in shown.iter("rect")] == ["85.00%", "45.00%", "65.00%"]
-    (summary,) = tables(tree, "Mean nDCG@10 of each run")
-    assert [td.text for td in summary.findall("tbody/tr/td")] == ["–", "–", ".650"]
+    (summary,) = tables(tree, "Mean accuracy@1 of each run, over pairs of languages")
+    assert [[one.text_content() for one in tr] for tr in summary.iter("tr")] == [
+        ["Run", "accuracy@1 of translations"],
+        ["n", ".650"],
+    ]
+    assert not tree.xpath("//input[@id='intervals']"), "there is no interval to show"
+
+
+def test_runs_over_a_bitext_are_compared_by_recall_at_one_first() -> None:
+    run = Evaluation("n", "d", "m", "f", 2, 2, (), translations=(Translations("en", "de", 0.9, 0.8, 1),))
+    differences = tuple(Difference("en → de", measure, 0.5, 0.25, 0.01, 9) for measure in MEASURES)
+    tree = parsed(report.page([run, run], [Comparison("n", "n", differences)]))
+    section = tree.get_element_by_id("comparison-1")
+    assert [one.text_content() for one in section.iter("caption")] == ["R@1", "nDCG@10", "R@10", "R@100", "RR@10"]
+    assert section.find("div/table/caption").text_content() == "R@1", "the others are folded"
 
 
 def test_the_head_says_what_was_measured_when_and_with_which_version() -> None:

@@ -91,12 +91,13 @@ def test_own_figures_stand_beside_the_published_ones(shell: Shell, in_folder: Pa
             "within": None,
             "across": 0.25,
             "source": "own.json",
+            "questions": 30,
             "other_weights": None,
         }
     ]
     table = shell("--figures", "own.json").out.split("\n\n")[1]
     rows = [row.split() for row in table.splitlines() if row.endswith("BAAI/bge-m3")]
-    assert [".900", ".500", "nDCG@10", "xquad", "dense", "you", "BAAI/bge-m3"] in rows
+    assert [".900", ".500", "nDCG@10", "xquad", "dense", "you,", "30", "questions", "BAAI/bge-m3"] in rows
     assert len(rows) == 10
 
 
@@ -165,11 +166,23 @@ def test_a_model_for_sentence_transformers_alone_is_said_to_teach(shell: Shell, 
 
 
 @pytest.mark.parametrize("word", ["check", "pull"])
-@pytest.mark.parametrize("model", ["", "gone/folder/deep", "a" * 5000, "~nobody-of-that-name/x"])
+@pytest.mark.parametrize(
+    "model",
+    ["", "gone/folder/deep", "a" * 5000, "~nobody-of-that-name/x", "owner/a--b", "owner/a..b", f"{'a' * 300}/b"],
+)
 def test_what_is_neither_folder_nor_model_is_said_in_one_line(shell: Shell, word: str, model: str) -> None:
     done = shell(word, model)
     assert (done.code, done.out) == (3, "")
-    assert one_line(done).startswith("rag: ")
+    line = one_line(done)
+    assert line.startswith("rag: ")
+    assert "rag models pull" not in line
+    assert "cannot write" not in line
+
+
+def test_a_file_is_no_folder_of_a_model(shell: Shell, copy: Path) -> None:
+    done = shell("check", "copy/model.safetensors")
+    assert done.code == 3
+    assert one_line(done) == "rag: 'copy/model.safetensors' is a file: give its folder"
 
 
 @pytest.mark.parametrize("word", ["check", "pull"])
@@ -196,7 +209,7 @@ def test_the_bundled_model_need_not_be_fetched(shell: Shell, hub: Hub) -> None:
 def test_a_model_is_fetched_once_and_then_usable_without_a_network(shell: Shell, hub: Hub, tiny: Path) -> None:
     before = shell("check", "owner/tiny")
     assert before.code == 3
-    assert "`rag models pull`" in one_line(before)
+    assert "`rag models pull owner/tiny`" in one_line(before)
     done = shell("pull", "owner/tiny", "--json")
     assert done.code == 0
     assert "fetching owner/tiny: " in done.err
@@ -238,6 +251,19 @@ def test_a_fetched_model_that_cannot_be_used_is_no_success(shell: Shell, hub: Hu
     assert (done.code, done.out) == (3, "")
     assert "'owner/tiny' is fetched and not usable: " in done.err
     assert "tokenizer.json" in done.err
+
+
+def test_a_model_that_is_damaged_in_the_cache_can_be_fetched_again_as_the_message_says(
+    shell: Shell, hub: Hub, tiny: Path
+) -> None:
+    folder = Path(shell("pull", "owner/tiny", "--json").json["folder"])
+    halve((folder / "model.safetensors").resolve())
+    damaged = shell("pull", "owner/tiny")
+    assert damaged.code == 3
+    found = re.search(r"; or delete (\S+) and pull again", one_line(damaged))
+    assert found is not None
+    shutil.rmtree(found[1])
+    assert shell("pull", "owner/tiny").code == 0
 
 
 class _Endless(bytes):

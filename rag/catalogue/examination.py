@@ -5,6 +5,7 @@ Weights and heads are opened, which reads tables of contents and small tensors, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, Literal
 
 from rag.checkpoint import Checkpoint, faults, inspect, outline
 from rag.errors import CheckpointError
+from rag.hub import WEIGHTS
 
 Status = Literal["ok", "missing", "damaged"]
 """`damaged`: it is there, and broken, of another kind of model, or does not fit the other files."""
@@ -23,6 +25,9 @@ WITHOUT: Final[Mapping[str, str]] = {
     "colbert_linear.pt": "there are no vectors of tokens (multi-vector scores)",
 }
 """What does not work without a file, by its name; without weights nothing does."""
+
+_OF_A_TEACHER = frozenset({"tokenizer.json", *WEIGHTS})
+"""Files without which a model cannot teach, either; it needs no heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +86,38 @@ def examine(folder: Path, name: str) -> Examination:
     if not any(found.values()):
         described = inspect(folder, name)
     parts = tuple(_part(folder / file, fault) for file, fault in found.items())
-    return Examination(name, folder, parts, described, teacher=(folder / "modules.json").is_file())
+    return Examination(name, folder, parts, described, teacher=_may_teach(folder, found))
+
+
+def _may_teach(folder: Path, found: Mapping[str, CheckpointError | None]) -> bool:
+    """Whether sentence-transformers would load it: heads may be missing and config.json be another model's."""
+    if not (folder / "modules.json").is_file() or any(found[file] for file in found if file in _OF_A_TEACHER):
+        return False
+    if found["config.json"] is None:
+        return True
+    from rag.embedders.weights import open_weights
+
+    try:  # none of these was opened, for want of a configuration
+        for file in ("config.json", "tokenizer.json"):
+            json.loads((folder / file).read_bytes())
+        open_weights(next(folder / file for file in WEIGHTS if file in found))
+    except (CheckpointError, OSError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def require_weights(found: Checkpoint) -> None:
-    """Opens the encoder's weights, whose tensors must fit the configuration.
+    """Opens the encoder's weights, whose tensors must all be there and fit the configuration.
 
     Raises:
         CheckpointError: they cannot be read, or are of another model.
     """
+    from rag.embedders.tensors import encoder_tensors
     from rag.embedders.weights import open_weights
 
     tensor = open_weights(found.weights)
-    last = f"encoder.layer.{found.layers - 1}"
-    for name, size in (
-        ("embeddings.LayerNorm.weight", found.hidden_size),
-        (f"{last}.intermediate.dense.bias", found.intermediate_size),
-        (f"{last}.output.LayerNorm.weight", found.hidden_size),
-    ):
-        tensor(name, (size,))
+    for name, shape in encoder_tensors(found):
+        tensor(name, shape)
 
 
 def require_sparse_head(found: Checkpoint) -> None:
@@ -110,18 +128,26 @@ def require_sparse_head(found: Checkpoint) -> None:
     """
     from rag.embedders.weights import open_head
 
-    open_head(found.sparse_head)("weight", (1, found.hidden_size))
+    tensor = open_head(found.sparse_head)
+    tensor("weight", (1, found.hidden_size))
+    tensor("bias", (1,))
 
 
 def require_colbert_head(found: Checkpoint) -> None:
     """Opens the head of the tokens' vectors.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: it cannot be read, or is of another model or the sparse head.
     """
     from rag.embedders.weights import open_head
 
-    open_head(found.colbert_head)
+    tensor = open_head(found.colbert_head)
+    rows = tensor("weight", (None, found.hidden_size)).shape[0]
+    tensor("bias", (rows,))
+    if rows == 1:
+        raise CheckpointError(
+            f"{found.colbert_head} makes one number of a token, as the sparse head does: copy it again from the model"
+        )
 
 
 def require_tokenizer(found: Checkpoint) -> None:

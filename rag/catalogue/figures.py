@@ -12,7 +12,10 @@ from typing import Any
 from rag.errors import InputError
 
 METRIC = "nDCG@10"
-"""The measure that is shown; every run has it."""
+"""The measure that is shown of a data set of documents; every run has it."""
+
+ACCURACY = "accuracy@1"
+"""The measure that is shown of a bitext."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class OwnFigure:
         dataset: its name or path.
         ranking: the run's name, as `dense` or `hybrid dense=1 sparse=0.3`.
         questions: how many were asked.
-        within: mean nDCG@10 over pairs of the same language, 0 to 1; None where there is none.
+        metric: `METRIC` or `ACCURACY`.
+        within: its mean over pairs of the same language, 0 to 1; None where there is none.
         across: likewise over pairs of different languages.
         file: where it was read.
     """
@@ -35,6 +39,7 @@ class OwnFigure:
     dataset: str
     ranking: str
     questions: int
+    metric: str
     within: float | None
     across: float | None
     file: Path
@@ -76,17 +81,21 @@ def _runs(document: object, file: Path) -> Iterator[OwnFigure]:
         if not isinstance(run, dict):
             raise _UnfitError(f"run {number} is no object")
         texts = {key: _field(run, key, str, number) for key in ("model", "fingerprint", "dataset", "name")}
+        accuracy = _accuracy(run, number)
         within: list[float] = []
         across: list[float] = []
         for cell in _field(run, "matrix", list, number):
             asked, held, value = _cell(cell, number)
             (within if asked == held else across).append(value)
+        if accuracy is not None:
+            within, across = [], [accuracy]
         yield OwnFigure(
             model=texts["model"],
             fingerprint=texts["fingerprint"],
             dataset=texts["dataset"],
             ranking=texts["name"],
             questions=_field(run, "questions", int, number),
+            metric=METRIC if accuracy is None else ACCURACY,
             within=fmean(within) if within else None,
             across=fmean(across) if across else None,
             file=file,
@@ -98,6 +107,17 @@ def _field(run: dict[str, Any], key: str, kind: type, number: int) -> Any:
     if type(value) is not kind:
         raise _UnfitError(f"run {number} has no {key!r} as it should be")
     return value
+
+
+def _accuracy(run: dict[str, Any], number: int) -> float | None:
+    """Of a bitext the mean over its pairs of languages; None for another data set."""
+    translations = run.get(ACCURACY)
+    if translations is None:
+        return None
+    mean: Any = translations.get("mean") if isinstance(translations, dict) else None
+    if type(mean) not in (int, float) or not 0 <= mean <= 1:
+        raise _UnfitError(f"{ACCURACY} of run {number} has the mean {mean!r:.40}")
+    return float(mean)
 
 
 def _cell(cell: object, number: int) -> tuple[str, str, float]:

@@ -18,9 +18,10 @@ class Score:
 
     Attributes:
         own: the user measured it.
-        metric: `nDCG@10`, `R@100` or `F1`.
+        metric: `nDCG@10`, `accuracy@1`, `R@100` or `F1`.
         benchmark: what it was measured on.
         source: who says so; of the user's own the file.
+        questions: how many were asked for the user's own; None for published figures.
         other_weights: the user's own figure is of weights that are not those now on this machine; None where that
             cannot be told, and for published figures.
     """
@@ -32,6 +33,7 @@ class Score:
     within: float | None
     across: float | None
     source: str
+    questions: int | None = None
     other_weights: bool | None = None
 
 
@@ -103,7 +105,8 @@ def _score_fields(score: Score) -> dict[str, Any]:
         "across": _rounded(score.across),
         "source": score.source,
     }
-    return {**fields, "other_weights": score.other_weights} if score.own else fields
+    own = {"questions": score.questions, "other_weights": score.other_weights}
+    return {**fields, **own} if score.own else fields
 
 
 def _rounded(value: float | None) -> float | None:
@@ -130,11 +133,12 @@ def _own(measured: Sequence[OwnFigure], fingerprint: str | None) -> tuple[Score,
         Score(
             own=True,
             benchmark=_short(figure.dataset),
-            metric=figures.METRIC,
+            metric=figure.metric,
             ranking=figure.ranking,
             within=figure.within,
             across=figure.across,
             source=str(figure.file),
+            questions=figure.questions,
             other_weights=None if fingerprint is None else figure.fingerprint != fingerprint,
         )
         for figure in measured

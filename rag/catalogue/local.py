@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from rag.catalogue.models import Model
@@ -10,14 +9,6 @@ from rag.checkpoint import BUNDLED, Checkpoint, inspect, locate, must_be_fetched
 from rag.errors import CheckpointError, ModelUnavailableError
 
 Presence = Literal["bundled", "here", "not here"]
-
-
-def is_folder(name: str) -> bool:
-    """Whether `name` is a folder that exists, in which case it is never a hub id."""
-    try:
-        return bool(name.strip()) and Path(name).expanduser().is_dir()
-    except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
-        return False
 
 
 def presence(model: Model) -> Presence | None:

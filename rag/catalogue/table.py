@@ -14,6 +14,7 @@ from rag.rendering.cells import padded, width_of
 
 _GAP = "  "
 _INDENT = "    "
+_NO_BREAK = "\u00a0"  # in a command, which is copied whole
 _REVISION = 12  # hex digits that tell commits apart
 _PROSE = 100  # columns of running text where there is more room, or no terminal
 _HEAD = ("use", "here", "dimension", "window", "languages", "vectors", "size", "licence", "revision", "prompts")
@@ -29,8 +30,8 @@ def listing_text(entries: Sequence[Entry], width: int | None) -> str:
     """
     known = [(entry.id, _facts(entry)) for entry in entries if entry.model]
     scored = [(entry.id, _cells(score)) for entry in entries for score in entry.scores]
-    parts = [_table(_HEAD, known, width) or _blocks(known)]
-    parts += [_table(_SCORES, scored, width) or _grouped(scored)] if scored else []
+    parts = [_table(_HEAD, known, width) or _blocks(known, width or _PROSE)]
+    parts += [_table(_SCORES, scored, width) or _grouped(scored, width or _PROSE)] if scored else []
     return "\n\n".join([*parts, _notes(entries, width)])
 
 
@@ -53,7 +54,8 @@ def _facts(entry: Entry) -> tuple[str, ...]:
 
 
 def _cells(score: Score) -> tuple[str, ...]:
-    by = ("you" if score.own else "published") + (", other weights" if score.other_weights else "")
+    counted = f"you, {score.questions} question{'s' * (score.questions != 1)}"
+    by = (counted if score.own else "published") + (", other weights" if score.other_weights else "")
     figures = (_figure(score.within), _figure(score.across))
     return (*figures, score.metric, printable(score.benchmark), printable(score.ranking), by)
 
@@ -64,25 +66,42 @@ def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], width
     return "\n".join(lines) if width is None or max(map(width_of, lines)) <= width else None
 
 
-def _blocks(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _blocks(rows: Sequence[tuple[str, Sequence[str]]], width: int) -> str:
     """Each model with its facts below it, those that are not known left out."""
     lines = []
     for name, (use, here, *cells) in rows:
         facts = [f"{head} {cell}" for head, cell in zip(_HEAD[2:], cells, strict=True) if cell]
-        lines += [
-            f"{name}{_GAP}{use}{here and ', '}{here}",
-            *(_INDENT + _GAP.join(facts[at : at + 3]) for at in range(0, len(facts), 3)),
-        ]
+        use_here = f"{use}{here and ', '}{here}"
+        head = f"{name}{_GAP}{use_here}"
+        lines += [head] if width_of(head) <= width else [name, _INDENT + use_here]
+        lines += _packed(facts, width, at_most=3)
     return "\n".join(lines)
 
 
-def _grouped(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Each model once, its figures below it in columns that are the same for all."""
-    lines = iter(_aligned([_SCORES, *(cells for _, cells in rows)], _SCORES))
-    found = [_INDENT + next(lines)]
+def _packed(facts: Sequence[str], width: int, *, at_most: int) -> list[str]:
+    """As many side by side as fit; a fact that is wider than the terminal has a line for itself."""
+    lines: list[list[str]] = []
+    for fact in facts:
+        if lines and len(lines[-1]) < at_most and width_of(_INDENT + _GAP.join([*lines[-1], fact])) <= width:
+            lines[-1].append(fact)
+        else:
+            lines.append([fact])
+    return [_INDENT + _GAP.join(line) for line in lines]
+
+
+def _grouped(rows: Sequence[tuple[str, Sequence[str]]], width: int) -> str:
+    """Each model once, its figures below it in columns that are the same for all; without columns if too wide."""
+    aligned = [_INDENT + line for line in _aligned([_SCORES, *(cells for _, cells in rows)], _SCORES)]
+    in_columns = max(map(width_of, aligned)) <= width
+    lines = iter(aligned)
+    head = next(lines)
+    found = [head] if in_columns else []
     for name, group in groupby(rows, key=lambda row: row[0]):
         found.append(printable(name))
-        found += [_INDENT + next(lines) for _ in group]
+        for _, (same, other, *cells) in group:
+            line = next(lines)
+            figures = [f"{label} {value}" for label, value in (("same", same), ("other", other)) if value]
+            found += [line] if in_columns else _packed([*figures, *cells], width, at_most=len(_SCORES))
     return "\n".join(found)
 
 
@@ -102,8 +121,10 @@ def _notes(entries: Sequence[Entry], width: int | None) -> str:
     return "\n".join(
         line
         for note in _remarks(entries)
-        for line in textwrap.wrap(note, columns, subsequent_indent=_INDENT, break_on_hyphens=False)
-    )
+        for line in textwrap.wrap(
+            note, columns, subsequent_indent=_INDENT, break_on_hyphens=False, break_long_words=False
+        )
+    ).replace(_NO_BREAK, " ")
 
 
 def _remarks(entries: Sequence[Entry]) -> Iterator[str]:
@@ -115,7 +136,9 @@ def _remarks(entries: Sequence[Entry]) -> Iterator[str]:
         yield from (f"{benchmark.name}: {benchmark.about}" for benchmark in published)
         yield f"{', '.join(benchmark.name for benchmark in published)}: from {source}"
     if not any(score.own for entry in entries for score in entry.scores):
-        yield "your own beside them: rag eval retrieval FOLDER --json > own.json, then rag models --figures own.json"
+        commands = ("rag eval retrieval FOLDER --json > own.json", "rag models --figures own.json")
+        first, second = (command.replace(" ", _NO_BREAK) for command in commands)
+        yield f"your own beside them: {first} and then {second}"
 
 
 def _figure(value: float | None) -> str:

@@ -40,13 +40,11 @@ _SHOWN_AT_ONCE = 50
 @click.option(
     "--measure",
     type=click.Choice(["nDCG@10", "R@1", "R@10", "R@100", "RR@10"]),
-    default="nDCG@10",
-    show_default=True,
     metavar="M",
-    help="What the matrix shows: nDCG@10, R@1, R@10, R@100, RR@10.",
+    help="What the matrix shows: nDCG@10 (the default), R@1 (of bitext), R@10, R@100, RR@10.",
 )
 @click.option("--min-ndcg", multiple=True, metavar="X", help="Fail below this nDCG@10: 0.4, de-ja=0.4 or one=0.2.")
-@click.option("--min-recall", multiple=True, metavar="X", help="The same for recall@10.")
+@click.option("--min-recall", multiple=True, metavar="X", help="The same for recall@10, of bitext for accuracy@1.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML page.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @shared_options
@@ -60,7 +58,7 @@ def retrieval(
     compare: tuple[str, ...],
     languages: tuple[str, ...],
     max_questions: int | None,
-    measure: Measure,
+    measure: Measure | None,
     min_ndcg: tuple[str, ...],
     min_recall: tuple[str, ...],
     report: Path | None,
@@ -75,9 +73,9 @@ def retrieval(
     qrels/test.tsv: all documents are ranked exactly. --gold measures the index as it is; its lines have question and
     source. With two --compare or more, each run is tested against the first.
 
-    FILE is bitext, a translation a line, and several may be given, or folders of them: en-de.tsv with both sentences,
-    other names with language, English and translation (.tsv or .tsv.gz). Each sentence is looked for among those of its
-    two languages alone.
+    FILE is bitext, a translation a line, and several may be given, or folders of them: en-TAG.tsv, as en-pt-BR.tsv,
+    with both sentences, other names with language, English and translation (.tsv or .tsv.gz). Each sentence is looked
+    for among those of its two languages alone.
 
     \b
     rag eval retrieval xquad/ --compare dense --compare 'hybrid sparse=1.0' --report xquad.html
@@ -89,10 +87,11 @@ def retrieval(
     rag eval retrieval xquad/ --max-questions 100 --json | jq '.runs[0].matrix'
     """
     from rag.commands.eval_runs import Choice, over_dataset, over_index
-    from rag.evaluation import gates, specs
+    from rag.evaluation import bitext, gates, specs
     from rag.evaluation.problems import DatasetError
 
     _require_usable(data, gold, report)
+    of_bitext = bool(data) and all(bitext.is_bitext(path) for path in data)
     retrieval_settings = {
         name: value
         for name, value in (
@@ -113,7 +112,7 @@ def retrieval(
         max_questions=max_questions,
         gates=(
             *gates.parse(min_ndcg, "nDCG@10", "--min-ndcg"),
-            *gates.parse(min_recall, "R@10", "--min-recall"),
+            *gates.parse(min_recall, "R@1" if of_bitext else "R@10", "--min-recall"),
         ),
     )
     try:
@@ -122,12 +121,13 @@ def retrieval(
         return _listed(error.problems)
     for remark in results.remarks:
         click.echo(f"rag eval retrieval: {remark}", err=True)
-    _show(results, measure, as_json=as_json)
+    _show(results, measure or ("R@1" if of_bitext else "nDCG@10"), as_json=as_json)
+    code = _gated(results, choice.gates)  # first, so that a page that cannot be written hides no value that fell
     if report:
         from rag.evaluation.report import write
 
         write([measured.evaluation for measured in results.measured], results.comparisons, report)
-    return _gated(results, choice.gates)
+    return code
 
 
 def _tags(texts: Sequence[str]) -> tuple[str, ...]:
@@ -148,13 +148,15 @@ def _require_usable(data: tuple[Path, ...], gold: Path | None, report: Path | No
     """Refuses what would only fail after minutes.
 
     Raises:
-        InputError: not exactly one of data set and gold file, or no folder for the report.
+        InputError: not exactly one of data set and gold file, or a report that cannot be written.
     """
     if bool(data) == (gold is not None):
         given = "both are given" if data else "neither is given"
         raise InputError(f"give FOLDER or --gold FILE: {given}")
-    if report and not report.parent.is_dir():
-        raise InputError(f"there is no folder {str(report.parent)!r} for the report: make it first")
+    if report:
+        from rag.evaluation.report import check
+
+        check(report)
 
 
 def _listed(problems: Sequence[str]) -> int:

@@ -165,8 +165,18 @@ def _read(paths: Sequence[Path], choice: Choice) -> Dataset:
         raise InputError(
             f"{str(other)!r} is no .tsv, no .tsv.gz and no folder of them, which alone can be several: give one folder"
         )
+    _require_folder(paths[0])
     dataset = beir.read(paths[0])
     return dataset.narrowed(choice.languages) if choice.languages else dataset
+
+
+def _require_folder(path: Path) -> None:
+    """Raises InputError for what is there and no data set."""
+    accepted = "give a folder with corpus.jsonl and queries.jsonl, or bitext as .tsv or .tsv.gz"
+    if path.is_file():
+        raise InputError(f"{str(path)!r} is a file of another kind: {accepted}")
+    if path.is_dir() and not any((path / name).is_file() for name in ("corpus.jsonl", "queries.jsonl")):
+        raise InputError(f"{str(path)!r} holds no data set: {accepted}")
 
 
 def _sampled(dataset: Dataset, choice: Choice) -> Dataset:

@@ -34,8 +34,8 @@ def check(model: str, revision: str | None, as_json: bool) -> None:
     rag models check models/mine --json | jq '.files[] | select(.status != "ok")'
     """
     from rag.catalogue.examination import examine
-    from rag.catalogue.local import is_folder
     from rag.catalogue.models import require_embedder
+    from rag.checkpoint import is_folder
     from rag.doctor.model import on_this_machine
     from rag.rendering.records import to_json
     from rag.rendering.screen import Screen

@@ -27,12 +27,11 @@ def pull(model: str, revision: str | None, as_json: bool) -> None:
     """
     from rag import checkpoint
     from rag.catalogue.examination import examine
-    from rag.catalogue.local import is_folder
     from rag.catalogue.models import require_embedder
     from rag.hub import readable_size
     from rag.rendering.records import to_json
 
-    if is_folder(model) and model not in checkpoint.BUNDLED:
+    if checkpoint.is_folder(model) and model not in checkpoint.BUNDLED:
         raise InputError(f"{model!r} is a folder on this machine: `rag models check` says whether it is usable")
     require_embedder(model)
     revision = revision or revision_in_settings(model)
@@ -40,7 +39,9 @@ def pull(model: str, revision: str | None, as_json: bool) -> None:
     found = examine(checkpoint.locate(model, revision), model)
     fault = next((part.fault for part in found.parts if part.fault), None)
     if fault is not None:
-        raise CheckpointError(f"{model!r} is fetched and not usable: {fault}") from fault
+        # The hub's client asks of a file in its cache only whether it is there.
+        again = "" if model in checkpoint.BUNDLED else f"; or delete {found.folder.parent.parent} and pull again"
+        raise CheckpointError(f"{model!r} is fetched and not usable: {fault}{again}") from fault
     size = sum(part.size or 0 for part in found.parts)
     if as_json:
         click.echo(to_json({"model": model, "folder": str(found.folder), "size": size, "fetched": fetched}))

@@ -23,10 +23,16 @@ def on_this_machine(model: str, revision: str | None) -> Path:
         ModelUnavailableError: it is not here.
     """
     from rag.checkpoint import locate, must_be_fetched
+    from rag.hub import is_name
 
     if must_be_fetched(model, revision):
+        if not is_name(model):
+            raise ModelUnavailableError(
+                f"{model!r} is no folder, and no name the hub accepts either: give a folder, or a hub id as owner/name"
+            )
         raise _NotFetchedError(
-            f"{model!r} is no folder, and not whole in the hub's cache {_cache()}: `rag models pull` fetches it"
+            f"{model!r} is no folder, and not whole in the hub's cache {_cache()}: "
+            f"`{_pull(model, revision)}` fetches it"
         )
     return locate(model, revision)
 
@@ -81,12 +87,11 @@ def _cache() -> str:
 
 
 def _how_to_fetch(model: str, revision: str | None) -> str:
-    from rag.hub import DEFAULT_REVISIONS, REQUIRED
-
-    revision = revision or DEFAULT_REVISIONS.get(model)
-    # Either kind of weights will do, so `hf` gets both names as patterns; the first `ingest` takes only one.
-    patterns = [word for name in (*REQUIRED, "model.safetensors", "pytorch_model.bin") for word in ("--include", name)]
-    pinned = ["--revision", revision] if revision else []
-    fetch = shlex.join(["hf", "download", model, *pinned, *patterns])
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+    fetch = _pull(model, revision)
     return f"{'unset HF_HUB_OFFLINE, then ' if offline else ''}{fetch}; or take the bundled model: --model pocket-m3"
+
+
+def _pull(model: str, revision: str | None) -> str:
+    """The command that fetches a model; it knows by itself which revision this version was written for."""
+    return shlex.join(["rag", "models", "pull", model, *(["--revision", revision] if revision else [])])

@@ -9,7 +9,7 @@ Importing this module loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -20,8 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from rag.checkpoint import Checkpoint
+from rag.embedders.tensors import Shape, embedding_tensors, layer_tensors
 from rag.embedders.weights import TensorReader, open_head, open_weights
 from rag.errors import InputError, ModelUnavailableError
+
+_Tensors = Callable[[str], Tensor]
+"""Tensor of the encoder by its name, its shape checked."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -106,16 +110,16 @@ class PackedEncoder:
         self._device, self._dtype = device, dtype
         self._heads, self._padding_id = checkpoint.heads, checkpoint.padding_id
         size = checkpoint.hidden_size
-        weights, head = open_weights(checkpoint.weights), open_head(checkpoint.sparse_head)
-        positions = checkpoint.window + checkpoint.padding_id + 1
-        self._words = self._place(weights("embeddings.word_embeddings.weight", (checkpoint.vocabulary_size, size)))
+        read, head = open_weights(checkpoint.weights), open_head(checkpoint.sparse_head)
+        weights = _of_shapes(read, embedding_tensors(checkpoint))
+        self._words = self._place(weights("embeddings.word_embeddings.weight"))
         # There is one token type, so its vector can be added to every position's once and for all.
         self._positions = self._place(
-            weights("embeddings.position_embeddings.weight", (positions, size)).float()
-            + weights("embeddings.token_type_embeddings.weight", (1, size)).float()
+            weights("embeddings.position_embeddings.weight").float()
+            + weights("embeddings.token_type_embeddings.weight").float()
         )
         self._norm = self._load_norm(weights, "embeddings.LayerNorm", checkpoint)
-        self._layers = [self._load_layer(weights, f"encoder.layer.{n}", checkpoint) for n in range(checkpoint.layers)]
+        self._layers = [self._load_layer(read, number, checkpoint) for number in range(checkpoint.layers)]
         self._sparse_head = _Linear(
             head("weight", (1, size)).to(device, torch.float32), head("bias", (1,)).to(device, torch.float32)
         )
@@ -173,38 +177,34 @@ class PackedEncoder:
         positions: NDArray[np.int64] = np.cumsum(counted, dtype=np.int64) * counted + self._padding_id
         return positions
 
-    def _load_layer(self, weights: TensorReader, name: str, checkpoint: Checkpoint) -> _Layer:
-        size, wide = checkpoint.hidden_size, checkpoint.intermediate_size
-        parts = [
-            self._load_linear(weights, f"{name}.attention.self.{part}", size, size)
-            for part in ("query", "key", "value")
-        ]
+    def _load_layer(self, read: TensorReader, number: int, checkpoint: Checkpoint) -> _Layer:
+        weights, name = _of_shapes(read, layer_tensors(checkpoint, number)), f"encoder.layer.{number}"
+        parts = [self._load_linear(weights, f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
         return _Layer(
             query_key_value=_Linear(
                 torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
             ),
-            attention_output=self._load_linear(weights, f"{name}.attention.output.dense", size, size),
+            attention_output=self._load_linear(weights, f"{name}.attention.output.dense"),
             attention_norm=self._load_norm(weights, f"{name}.attention.output.LayerNorm", checkpoint),
-            intermediate=self._load_linear(weights, f"{name}.intermediate.dense", wide, size),
-            output=self._load_linear(weights, f"{name}.output.dense", size, wide),
+            intermediate=self._load_linear(weights, f"{name}.intermediate.dense"),
+            output=self._load_linear(weights, f"{name}.output.dense"),
             output_norm=self._load_norm(weights, f"{name}.output.LayerNorm", checkpoint),
         )
 
-    def _load_linear(self, weights: TensorReader, name: str, rows: int, columns: int) -> _Linear:
-        return _Linear(
-            self._place(weights(f"{name}.weight", (rows, columns))), self._place(weights(f"{name}.bias", (rows,)))
-        )
+    def _load_linear(self, weights: _Tensors, name: str) -> _Linear:
+        return _Linear(self._place(weights(f"{name}.weight")), self._place(weights(f"{name}.bias")))
 
-    def _load_norm(self, weights: TensorReader, name: str, checkpoint: Checkpoint) -> _Norm:
-        shape = (checkpoint.hidden_size,)
+    def _load_norm(self, weights: _Tensors, name: str, checkpoint: Checkpoint) -> _Norm:
         return _Norm(
-            self._place(weights(f"{name}.weight", shape)),
-            self._place(weights(f"{name}.bias", shape)),
-            checkpoint.layer_norm_eps,
+            self._place(weights(f"{name}.weight")), self._place(weights(f"{name}.bias")), checkpoint.layer_norm_eps
         )
 
     def _place(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, self._dtype)
+
+
+def _of_shapes(read: TensorReader, shapes: Mapping[str, Shape]) -> _Tensors:
+    return lambda name: read(name, shapes[name])
 
 
 def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:

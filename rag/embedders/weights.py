@@ -14,8 +14,8 @@ from torch import Tensor
 
 from rag.errors import CheckpointError
 
-TensorReader = Callable[[str, tuple[int, ...]], Tensor]
-"""Tensor by name and expected shape, on the CPU, in the file's own precision."""
+TensorReader = Callable[[str, tuple[int | None, ...]], Tensor]
+"""Tensor by name and expected shape, None where any length will do, on the CPU, in the file's own precision."""
 
 _PREFIX = "roberta."
 """Some fine-tuning programs save the encoder as a part of a larger model."""
@@ -68,13 +68,15 @@ def _open_archive(path: Path) -> TensorReader:
 def _checked(path: Path, names: set[str], read: Callable[[str], Tensor]) -> TensorReader:
     prefix = _PREFIX if any(name.startswith(f"{_PREFIX}embeddings.") for name in names) else ""
 
-    def tensor(name: str, shape: tuple[int, ...]) -> Tensor:
+    def tensor(name: str, shape: tuple[int | None, ...]) -> Tensor:
         if prefix + name not in names:
             raise CheckpointError(f"{path} has no tensor {prefix + name!r}: it is not BGE-M3's encoder or its heads")
         found = read(prefix + name)
-        if tuple(found.shape) != shape:
+        has = tuple(found.shape)
+        if len(has) != len(shape) or any(want not in (None, there) for there, want in zip(has, shape, strict=True)):
+            asked = str(shape).replace("None", "any")
             raise CheckpointError(
-                f"{path} holds {prefix + name!r} in shape {tuple(found.shape)} where config.json asks for {shape}: "
+                f"{path} holds {prefix + name!r} in shape {has} where config.json asks for {asked}: "
                 "take both files from one model"
             )
         return found

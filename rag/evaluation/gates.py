@@ -9,6 +9,7 @@ from rag.errors import InputError
 from rag.evaluation import pools
 from rag.evaluation.datasets import Dataset
 from rag.evaluation.measure import Measured, pair
+from rag.evaluation.records import primary_tag
 from rag.evaluation.results import CASES, MEASURES, Measure
 
 
@@ -27,7 +28,7 @@ class Gate:
 
 
 def parse(texts: Iterable[str], measure: Measure, option: str) -> list[Gate]:
-    """Gates from `0.4` for all pairs, `de-ja=0.4` for one, `one=0.2` for a case.
+    """Gates from `0.4` for all pairs, `de-ja=0.4` for one (or `deu-jpn=0.4`), `one=0.2` for a case.
 
     Raises:
         InputError: none of these, or not from 0 to 1.
@@ -48,10 +49,13 @@ def _gate(text: str, measure: Measure, option: str) -> Gate:
         return Gate(measure, None, least)
     if where in CASES:
         return Gate(measure, where, least)
-    languages = where.lower().split("-")
-    if len(languages) != 2 or not all(languages):
+    languages = where.split("-")  # two words: with more, one could not tell where the first tag ends
+    if len(languages) != 2:
         raise refusal
-    return Gate(measure, pair(*languages), least)
+    try:
+        return Gate(measure, pair(primary_tag(languages[0]), primary_tag(languages[1])), least)
+    except InputError as error:
+        raise refusal from error
 
 
 def require_known(gates: Sequence[Gate], dataset: Dataset) -> None:

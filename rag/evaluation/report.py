@@ -31,6 +31,7 @@ from rag.evaluation.report_markup import (
 from rag.evaluation.results import CASES, MEASURES, CaseRow, Comparison, Difference, Evaluation, Measure
 
 _FIRST: Measure = MEASURES[0]
+_OF_BITEXT: Measure = "R@1"
 _SURE = 0.05
 
 
@@ -40,11 +41,14 @@ def check(path: Path) -> None:
     Raises:
         InputError: the report cannot be written there.
     """
-    if path.is_dir():
-        raise _refusal(path, "it is a folder")
-    nearest = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
-    if nearest != path and not nearest.is_dir():
-        raise _refusal(path, f"{nearest} is not a folder")
+    try:
+        if path.is_dir():
+            raise _refusal(path, "it is a folder")
+        nearest = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
+        if nearest != path and not nearest.is_dir():
+            raise _refusal(path, f"{nearest} is not a folder")
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise _refusal(path, error.strerror or str(error)) from error
     if not os.access(nearest, os.W_OK):
         raise _refusal(path, f"no permission to write to {nearest}")
 
@@ -87,7 +91,8 @@ def page(
     body.append(_summary(evaluations, comparisons) if evaluations else element("p", "No run was made."))
     top = _scale(evaluations)
     body.extend(_run(at, one, top) for at, one in enumerate(evaluations, start=1))
-    body.extend(_comparison(at, one) for at, one in enumerate(comparisons, start=1))
+    first = _OF_BITEXT if _only_bitext(evaluations) else _FIRST
+    body.extend(_comparison(at, one, first) for at, one in enumerate(comparisons, start=1))
     text: str = tostring(element("html", head, body, lang="en"), encoding="unicode", method="html")
     # A path's bytes that are no UTF-8 come as lone surrogates, which no file can hold.
     return f"<!doctype html>\n{text}\n".encode(errors="replace").decode()
@@ -108,6 +113,38 @@ def _made(moment: datetime) -> Element:
 
 def _summary(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> Element:
     """One row a run: what is asked first; then the way to what stands further down."""
+    if _only_bitext(evaluations):
+        summary = element("div", scrolling(_accuracies(evaluations), "Runs"))
+    else:
+        toggle = element("label", element("input", type="checkbox", id="intervals"), "Show the 95 % intervals")
+        summary = element("div", scrolling(_means(evaluations), "Runs"), element("p", toggle, class_="screen"))
+    if comparisons:
+        links = [
+            element("li", element("a", *_names(one), href=f"#comparison-{at}"))
+            for at, one in enumerate(comparisons, start=1)
+        ]
+        summary.append(element("p", "Runs compared:"))
+        summary.append(element("ul", *links))
+    return summary
+
+
+def _only_bitext(evaluations: Sequence[Evaluation]) -> bool:
+    return bool(evaluations) and all(one.translations for one in evaluations)
+
+
+def _accuracies(evaluations: Sequence[Evaluation]) -> Element:
+    head = [column("Run"), column("accuracy@1 of translations", class_="number")]
+    body = [
+        [
+            row(element("a", foreign(one.name), href=f"#run-{at}")),
+            element("td", number(fmean(each.mean for each in one.translations)), class_="number"),
+        ]
+        for at, one in enumerate(evaluations, start=1)
+    ]
+    return table(["Mean accuracy@1 of each run, over pairs of languages"], head, body, class_="plain")
+
+
+def _means(evaluations: Sequence[Evaluation]) -> Element:
     shown = {
         case: text
         for case, text in CASES.items()
@@ -117,11 +154,6 @@ def _summary(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison
         column("Run"),
         column("Within a language", class_="number"),
         column("Across languages", class_="number"),
-        *(
-            [column("accuracy@1 of translations", class_="number")]
-            if any(one.translations for one in evaluations)
-            else []
-        ),
         *(column(f"Mixed: {text}", class_="number") for text in shown.values()),
     ]
     body = []
@@ -130,25 +162,12 @@ def _summary(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison
         overall = {found.case: found.values.get(_FIRST) for found in one.cases if found.question_language is None}
         means = [[value.mean for same, value in pairs if value and same == wanted] for wanted in (True, False)]
         cells = [element("td", number(fmean(some)) if some else "–", class_="number") for some in means]
-        if any(each.translations for each in evaluations):
-            accuracy = [each.mean for each in one.translations]
-            cells.append(element("td", number(fmean(accuracy)) if accuracy else "–", class_="number"))
         for case in shown:
             value = overall.get(case)
             title = {"title": spoken(value)} if value else {}
             cells.append(element("td", number(value.mean) if value else "–", class_="number", **title))
         body.append([row(element("a", foreign(one.name), href=f"#run-{at}")), *cells])
-    made = table([f"Mean {_FIRST} of each run"], head, body, class_="plain")
-    toggle = element("label", element("input", type="checkbox", id="intervals"), "Show the 95 % intervals")
-    summary = element("div", scrolling(made, "Runs"), element("p", toggle, class_="screen"))
-    if comparisons:
-        links = [
-            element("li", element("a", *_names(one), href=f"#comparison-{at}"))
-            for at, one in enumerate(comparisons, start=1)
-        ]
-        summary.append(element("p", "Runs compared:"))
-        summary.append(element("ul", *links))
-    return summary
+    return table([f"Mean {_FIRST} of each run"], head, body, class_="plain")
 
 
 def _run(at: int, one: Evaluation, top: float) -> Element:
@@ -225,7 +244,7 @@ def _preferences(one: Evaluation) -> list[Element]:
     return [*made, charts.preference_map(one.preferences)]
 
 
-def _comparison(at: int, compared: Comparison) -> Element:
+def _comparison(at: int, compared: Comparison, first: Measure) -> Element:
     differences = compared.differences
     sure = sum(one.p_value < _SURE for one in differences)
     told = (
@@ -234,7 +253,8 @@ def _comparison(at: int, compared: Comparison) -> Element:
         "p is of the paired, two-sided randomization test."
     )
     section = element("section", element("h2", *_names(compared)), element("p", told), id=f"comparison-{at}")
-    for place, measure in enumerate(dict.fromkeys(one.measure for one in differences)):
+    measures = sorted({one.measure for one in differences}, key=lambda one: (one != first, MEASURES.index(one)))
+    for place, measure in enumerate(measures):
         rows = [_compared(one) for one in differences if one.measure == measure]
         head = [
             column("Where"),

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from rag.errors import InputError
 from rag.language import parse_tag
+from rag.locations import translation_tag
 from rag.training.recipe import Data
 
 Indices = npt.NDArray[np.int32]
-
-_NAME = re.compile(r"en-([A-Za-z0-9-]+)\.tsv(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +67,13 @@ def files(folder: Path, languages: tuple[str, ...]) -> dict[str, Path]:
         InputError: there is no such folder, a language has no file, or a file's tag is not BCP-47.
     """
     try:
-        there = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+        there = sorted((path, tag) for path in folder.iterdir() if (tag := translation_tag(path.name)))
     except OSError as error:
         raise InputError(f"--parallel {str(folder)!r} cannot be read ({error.strerror}): give a folder") from error
     found: dict[str, Path] = {}
-    for path in there:
-        match = _NAME.fullmatch(path.name)
-        assert match is not None
+    for path, written in there:
         try:
-            tag = parse_tag(match[1])
+            tag = parse_tag(written)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         if tag in found:

@@ -198,6 +198,7 @@ def test_what_was_typed_is_there_the_next_time(chats: Chats) -> None:
         terminal.wait_for("0 turns")
         terminal.type("/mode dense\r")
         terminal.wait_for("(dense)")
+        terminal.settle()
         terminal.press("ctrl-d")
         assert terminal.exit_code() == 0
     with chats() as terminal:

@@ -439,4 +439,4 @@ def assert_helpful(error: ModelUnavailableError, words: str) -> None:
     assert "RAG_EMBEDDER__MODEL" in str(error)
 
 
-POCKET_M3_FINGERPRINT = "fce0b5ba59319d8e6eee9baa60d3cd2e90c83dd5a8a64f5108d23a3667116e1b"
+POCKET_M3_FINGERPRINT = "e10430d9a8fb860752189c9671b58f9fdad3c259f51785154e701e10808c1d7a"

@@ -187,7 +187,7 @@ def test_a_healthy_setup_passes_every_check(library: Settings) -> None:
     assert {finding.status for finding in found.values()} == {"pass"}, found
     assert list(found) == EVERY_CHECK[4:]
     assert "bundled" in found["model"].detail
-    assert "23.4 MB" in found["model"].detail
+    assert "24.4 MB" in found["model"].detail
     assert "window 1024" in found["model"].detail
     assert "documents: 1, chunks: 1, schema version 1" in found["index"].detail
     embedder = build.embedder(library)

@@ -43,7 +43,7 @@ from rag.ports import Embedder, PassageStore
 from rag.retrieval import Retriever
 from tests.openai_server import Reply, Server, answering, breaking, scripted_server, status, text, whole
 
-QUESTION = "How often is the conveyor belt cleaned, and who checks the tension?"
+QUESTION = "How often is the Beltomat conveyor belt cleaned, and who checks the tension?"
 PIECES = (
     "The conveyor belt is cleaned every Monday [1], and the shift leader ",
     "checks its tension afterwards [1]. Nothing else is known of ",
@@ -65,7 +65,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("langchain")
     (folder / "wartung.md").write_text(
         "---\nsource: https://elsewhere.example\ndepartment: plant\n---\n"
-        "# Wartung\n\nDas Förderband wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
+        "# Wartung\n\nDas Förderband Beltomat wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
     )
     (folder / "pause.md").write_text(
         "# Pausen\n\nNach vier Stunden Arbeit steht jedem eine Pause von dreißig Minuten zu.\n"
@@ -524,7 +524,7 @@ def test_the_program_of_the_documentation_runs(
 
     assert "Every Monday [1]." in capsys.readouterr().out
     system, human = server.requests[0].body["messages"]
-    assert "Das Förderband wird jeden Montag gereinigt." in system["content"]
+    assert "Das Förderband Beltomat wird jeden Montag gereinigt." in system["content"]
     assert human["content"] == "How often is the conveyor belt cleaned?"
     assert [document.metadata["language"] for document in names["french"]] == ["fr"]
     assert names["answer"].language == "de"

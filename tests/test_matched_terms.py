@@ -131,7 +131,7 @@ def words(pocket: Embedder, text: str) -> list[str]:
         ("What's naïve?", ["What's", "'", "naïve", "?"]),
         ("price: $3.50 (in 2024)!", ["price", ":", "$", "3.50", "(", "in", "2024", ")", "!"]),
         ("COVID-19, z.B. rag_config", ["COVID", "-", "19", ",", "z.B", ".", "rag_config", "_"]),
-        ("東京の人口は何人ですか？", ["東京", "の", "人", "口", "は何", "ですか", "？"]),
+        ("東京の人口は何人ですか？", ["東京", "の", "人", "口", "は", "何", "ですか", "？"]),
         ("北京有多少人口", ["北", "京", "有", "多少", "人", "口"]),
         ("서울의 인구는", ["서울의", "인구는"]),
         ("السُّكَّان كم", ["السُّكَّان", "كم"]),
@@ -173,7 +173,7 @@ def test_a_token_of_two_words_belongs_to_the_first(pocket: Embedder) -> None:
 
 
 def test_a_bare_word_beginning_belongs_to_the_piece_that_follows(pocket: Embedder) -> None:
-    [beginning] = set(pocket.terms("東京")) & set(pocket.terms("baz"))
+    [beginning] = set(pocket.terms("東京")) & set(pocket.terms("zyx"))
     assert pocket.terms("東京の人口")[beginning] == "東京"
 
 

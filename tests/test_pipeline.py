@@ -16,7 +16,7 @@ from rag.locales import load
 from rag.types import Message, TextDelta
 from tests.openai_server import Reply, answering, breaking, empty, holding, scripted_server, status, text
 
-QUESTION = "How often is the conveyor belt cleaned, and who checks the tension?"
+QUESTION = "How often is the Beltomat conveyor belt cleaned, and who checks the tension?"
 RIGHT = "The conveyor belt is cleaned every Monday, and the shift leader checks its tension afterwards [1]."
 WRONG = (
     "Das Förderband wird jeden Montag gereinigt, und danach prüft die Schichtleitung die Spannung des Bandes; "
@@ -28,7 +28,7 @@ WRONG = (
 def index(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("pipeline")
     (folder / "wartung.md").write_text(
-        "# Wartung\n\nDas Förderband wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
+        "# Wartung\n\nDas Förderband Beltomat wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
     )
     (folder / "pause.md").write_text(
         "# Pausen\n\nNach vier Stunden Arbeit steht jedem eine Pause von dreißig Minuten zu.\n"
@@ -90,7 +90,7 @@ def test_the_model_reads_the_question_as_written_and_the_passages_as_stored(talk
     talk.rag.ask(QUESTION, k=2)
     sent = "\n".join(message["content"] for message in talk.requests[0].body["messages"])
     assert QUESTION in sent
-    assert "Das Förderband wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung." in sent
+    assert "Das Förderband Beltomat wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung." in sent
     assert "English" in sent
 
 
@@ -227,7 +227,7 @@ def test_without_a_language_model_the_passages_speak_for_themselves(index: Setti
     assert answer.complete
     assert not answer.refused
     quotes = {citation.quote for citation in answer.citations}
-    assert "Das Förderband wird jeden Montag gereinigt." in quotes
+    assert "Das Förderband Beltomat wird jeden Montag gereinigt." in quotes
     for citation in answer.citations:
         passage = answer.passages[citation.marker - 1].chunk
         assert passage.text[citation.span[0] - passage.start : citation.span[1] - passage.start] == citation.quote

@@ -65,7 +65,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("langchain")
     (folder / "wartung.md").write_text(
         "---\nsource: https://elsewhere.example\ndepartment: plant\n---\n"
-        "# Wartung\n\nDas Förderband Beltomat wird jeden Montag gereinigt. Die Schichtleitung prüft danach die Spannung.\n"
+        "# Wartung\n\nDas Förderband Beltomat wird jeden Montag gereinigt. "
+        "Die Schichtleitung prüft danach die Spannung.\n"
     )
     (folder / "pause.md").write_text(
         "# Pausen\n\nNach vier Stunden Arbeit steht jedem eine Pause von dreißig Minuten zu.\n"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -399,14 +401,30 @@ document.title = JSON.stringify({
 </script>"""
 
 
+def browsed(browser: str, folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *QUIET.split()]
+    command += [f"--user-data-dir={folder}/profile", *words]
+    return subprocess.run(command, capture_output=True, check=False, timeout=120)
+
+
+@functools.cache
+def starts(browser: str) -> bool:
+    """Whether the browser that is installed runs here at all."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            return browsed(browser, Path(folder), "--dump-dom", "about:blank").returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
 def in_a_browser(path: Path, *options: str) -> str:
     """The page as a browser has it after it is drawn; skips where there is no browser."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"none of these browsers is installed: {', '.join(BROWSERS)}")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *QUIET.split()]
-    command += [f"--user-data-dir={path.parent}/profile", *options, path.as_uri()]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    if not starts(browser):
+        pytest.skip(f"{browser} does not show an empty page on this machine")
+    done = browsed(browser, path.parent, *options, path.as_uri())
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout.decode()
 

@@ -144,7 +144,8 @@ def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server)
         terminal.wait_for("Afterwards the tension is checked [1].")
         terminal.wait_for("3 turns")
         said = [each["content"] for each in server.request(3).body["messages"] if each["role"] == "assistant"]
-        assert said[1].strip() == f"{CHECKS} and then", "the partial answer is kept"
+        # What had been shown when Ctrl-C came is kept; the words after it may or may not have come by then.
+        assert said[1].strip() in (CHECKS.strip(), f"{CHECKS} and then"), "the partial answer is kept"
         terminal.press("ctrl-d")
         assert terminal.exit_code() == 0
     with chats("--continue") as terminal:

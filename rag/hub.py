@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import disk_usage
 
 from rag.errors import CheckpointError, ModelUnavailableError
+from rag.rendering.text import readable_size
 
 DEFAULT_REVISIONS = {"BAAI/bge-m3": "5617a9f61b028005a4858fdac845db406aefb181"}
 """Commits this version was written for; every other model is taken at `main`."""
@@ -181,11 +182,3 @@ def _reason(model: str, revision: str, error: Exception) -> str:
             return f"{model!r} is not a name the hub accepts: give it as owner/name"
     first_line = next(iter(str(error).splitlines()), "")
     return f"cannot fetch {model!r} from the hub: {type(error).__name__}: {first_line}"
-
-
-def readable_size(size: int) -> str:
-    """`size` bytes in decimal units, as the hub's own pages give them."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} bytes"

@@ -8,9 +8,9 @@ from itertools import groupby
 
 from rag.catalogue.listing import Entry, Score
 from rag.catalogue.models import USES, benchmarks
-from rag.hub import readable_size
 from rag.normalization import printable
 from rag.rendering.cells import padded, width_of
+from rag.rendering.text import readable_size
 
 _GAP = "  "
 _INDENT = "    "

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 LLM_KEY, STORE_KEY, LLM_ADDRESS = "RAG_LLM__API_KEY", "RAG_STORE__API_KEY", "RAG_LLM__BASE_URL"
 
-_STATED_SIZES = {"BAAI/bge-m3": 2_300_000_000}
-"""Bytes, where the hub cannot be asked; its repository's pytorch_model.bin and tokenizer.json."""
-
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -137,12 +134,14 @@ def must_be_fetched(model: str) -> bool:
 def size_to_fetch(model: str) -> tuple[int | None, bool]:
     """Bytes to fetch, or None, and whether the hub itself has said so."""
     from rag import hub
+    from rag.catalogue.models import find
     from rag.errors import RagError
 
     try:
         return hub.download_size(model, _revision(model)), True
     except RagError:
-        return _STATED_SIZES.get(model), False
+        known = find(model)
+        return known.size if known else None, False
 
 
 def fetch(model: str) -> Path:

@@ -152,7 +152,7 @@ def _download(choices: Choices) -> Choices:
 
 def size_text(model: str) -> str:
     """What fetching the model costs, as far as that is known."""
-    from rag.doctor.finding import readable_size
+    from rag.rendering.text import readable_size
 
     size, told = init_choices.size_to_fetch(model)
     if size is None:

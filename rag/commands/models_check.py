@@ -62,9 +62,9 @@ def check(model: str, revision: str | None, as_json: bool) -> None:
 
 def _line(part: Part, screen: Screen) -> str:
     from rag.doctor.finding import failed_by
-    from rag.hub import readable_size
     from rag.normalization import printable
     from rag.rendering.screen import GREEN, RED
+    from rag.rendering.text import readable_size
 
     status = screen.styled(f"{part.status:<{_WIDTH}}", GREEN if part.fault is None else RED)
     if part.fault is None:

@@ -28,8 +28,8 @@ def pull(model: str, revision: str | None, as_json: bool) -> None:
     from rag import checkpoint
     from rag.catalogue.examination import examine
     from rag.catalogue.models import require_embedder
-    from rag.hub import readable_size
     from rag.rendering.records import to_json
+    from rag.rendering.text import readable_size
 
     if checkpoint.is_folder(model) and model not in checkpoint.BUNDLED:
         raise InputError(f"{model!r} is a folder on this machine: `rag models check` says whether it is usable")

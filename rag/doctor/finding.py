@@ -157,11 +157,3 @@ def failed_by(error: RagError) -> Verdict:
     if advice is None:
         return failed(message, "run the command with --debug to see more")
     return failed(message[: advice.start()], message[advice.end() :])
-
-
-def readable_size(size: float) -> str:
-    """Bytes in decimal units."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size:.0f} bytes"

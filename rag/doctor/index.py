@@ -8,8 +8,9 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
-from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed, readable_size, warned
+from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed, warned
 from rag.errors import CheckpointError, IndexMissingError, ModelUnavailableError, RagError
+from rag.rendering.text import readable_size
 
 _ELSEWHERE = "choose a folder of your own: --store FOLDER, or RAG_STORE__PATH"
 

@@ -7,8 +7,9 @@ import platform
 from pathlib import Path
 
 from rag.checkpoint import Checkpoint
-from rag.doctor.finding import Setup, Verdict, failed, passed, readable_size, warned
+from rag.doctor.finding import Setup, Verdict, failed, passed, warned
 from rag.errors import RagError
+from rag.rendering.text import readable_size
 
 _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16"}
 # Beside the weights lie their rearranged copies and what grows with them: benchmarks.full_size has BGE-M3 in float32

@@ -6,8 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
-from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed, readable_size
+from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed
 from rag.errors import CheckpointError, ModelUnavailableError
+from rag.rendering.text import readable_size
 
 _TRUE = frozenset({"1", "on", "yes", "true"})  # as the hub's client reads its switches
 

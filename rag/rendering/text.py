@@ -61,3 +61,11 @@ def counted(count: int, noun: str) -> str:
 def local_time(document: StoredDocument) -> str:
     """When the document was ingested, for people, in their time zone."""
     return datetime.fromtimestamp(document.ingested_at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def readable_size(size: float) -> str:
+    """Bytes in decimal units, as the model hub's pages give them."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size:.0f} bytes"

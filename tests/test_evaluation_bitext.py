@@ -23,7 +23,7 @@ LINES = ["deu\tGood morning.\tGuten Morgen.", "cmn\tGood night.\t晚安。", "de
 
 def write(path: Path, lines: list[str]) -> Path:
     content = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 
@@ -141,7 +141,7 @@ def test_each_line_that_cannot_be_used_is_told_with_its_number_and_a_language_on
     ("name", "content", "told"),
     [
         ("a.tsv.gz", b"plain text", "is no whole gzip file"),
-        ("a.tsv.gz", gzip.compress(b"deu\tHi\tHallo\n" * 99)[:30], "is no whole gzip file"),
+        ("a.tsv.gz", gzip.compress(b"deu\tHi\tHallo\n" * 99, mtime=0)[:30], "is no whole gzip file"),
         ("a.tsv", b"", "there is no pair of sentences"),
         ("en-eng.tsv", b"a\tb\n", "is named after 'en' twice"),
     ],

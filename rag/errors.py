@@ -16,7 +16,8 @@ A message is one line: what was wrong, the value, what to do next. The command l
         ├── StoreError               the store cannot be opened, read or written
         ├── IndexBusyError           another process holds the index
         ├── DiskError                a file cannot be written
-        └── EndpointError            the language model's endpoint cannot be reached or refuses
+        ├── EndpointError            the language model's endpoint cannot be reached or refuses
+        └── RerankError              the reranker cannot be loaded or asked, or gives no order
 """
 
 from __future__ import annotations
@@ -84,3 +85,7 @@ class DiskError(UnavailableError):
 
 class EndpointError(UnavailableError):
     """The language model's endpoint cannot be reached or refuses the request."""
+
+
+class RerankError(UnavailableError):
+    """The reranker cannot be loaded or asked, or gives no order; the passages stay in the order they had."""

@@ -14,6 +14,8 @@ from rag.types import (
     Chunk,
     Embedding,
     IndexInfo,
+    RerankScores,
+    Rewritten,
     StoredDocument,
     Where,
 )
@@ -93,14 +95,25 @@ class PassageReader(Protocol):
         """
         ...
 
-    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+    def candidates(
+        self, query: Embedding, depth: int, where: Where = ANYWHERE, *, language_depth: int = 0
+    ) -> list[Candidate]:
         """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
 
-        Sorted by chunk id. `where.sources` must have been expanded to `where.uris`.
+        And, where there are several languages, of the `language_depth` nearest of each; beyond 32 languages the rarest
+        share theirs. Sorted by chunk id. `where.sources` must have been expanded to `where.uris`.
 
         Raises:
             InputError: the index separates tenants, and `where.metadata` names none.
         """
+        ...
+
+    def languages(self) -> Mapping[str, int]:
+        """Languages of the passages → about how many passages each has, most first."""
+        ...
+
+    def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        """Stored embeddings of texts by `Chunk.text_hash`; unknown hashes are left out."""
         ...
 
     def document(self, uri: str) -> StoredDocument | None:
@@ -143,16 +156,49 @@ class PassageWriter(Protocol):
         """Removes a document in all its versions; nothing happens if it is not there."""
         ...
 
-    def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
-        """Stored embeddings of texts by `Chunk.text_hash`; unknown hashes are left out."""
-        ...
-
 
 class PassageStore(PassageReader, PassageWriter, Protocol):
     """Both sides, as every adapter provides them."""
 
     def close(self) -> None:
         """Flushes and lets go of the index; may be called twice."""
+        ...
+
+
+class QueryRewriter(Protocol):
+    """A question to other wordings of it."""
+
+    @property
+    def name(self) -> str:
+        """What people are told that it is."""
+        ...
+
+    def rewrite(self, question: str, languages: Sequence[str]) -> Rewritten:
+        """Other wordings, to be searched beside the question; none where there is nothing to be gained.
+
+        Args:
+            languages: BCP-47 tags of the passages that are searched, most passages first.
+
+        Raises:
+            UnavailableError: what it needs cannot be had.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Passages to a better order."""
+
+    @property
+    def name(self) -> str:
+        """What people are told that it is."""
+        ...
+
+    def scores(self, question: str, chunks: Sequence[Chunk]) -> RerankScores:
+        """One score for each of `chunks`, which come best first.
+
+        Raises:
+            UnavailableError: it cannot be loaded or asked, or gives no order.
+        """
         ...
 
 

@@ -21,7 +21,7 @@ UNDETERMINED = "und"
 """BCP-47's tag for a language that is not known."""
 
 Mode = Literal["hybrid", "dense", "sparse"]
-FusionMethod = Literal["weighted", "rrf"]
+FusionMethod = Literal["normalized", "weighted", "rrf"]
 FinishReason = Literal["stop", "length", "content_filter", "disconnected"]
 
 
@@ -188,6 +188,7 @@ class Where:
 
     Attributes:
         languages: BCP-47 tags of the passage.
+        not_languages: BCP-47 tags that it is not in.
         sources: globs over `source` or the whole URI; `retrieval` expands them to `uris` before a store sees them.
         uris: exact documents; None means any, an empty tuple means none.
         metadata: key and exact value pairs that must all hold.
@@ -197,9 +198,10 @@ class Where:
     sources: tuple[str, ...] = ()
     uris: tuple[str, ...] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    not_languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("languages", "sources", "uris"):
+        for name in ("languages", "not_languages", "sources", "uris"):
             if isinstance(getattr(self, name), str):  # would be taken letter by letter
                 raise InputError(f"Where({name}={getattr(self, name)!r}): give a tuple of values, not one string")
 
@@ -227,7 +229,12 @@ class Passage:
 
     Attributes:
         rank: 1 for the best.
-        score: the fused score; comparable within one result only.
+        score: what it is ranked by; comparable within one result only.
+        fused_score: both scores joined, before the level of its language is taken out.
+        level: what passages of its language reach for this question; 0 where languages are not normalized.
+        rerank_score: what the reranker gave, on its own scale; None for a passage that it did not see.
+        wording: the wording of the question by which it was found, where it was not the question's own.
+        copies: translations and near-copies of it that were found, too, best first.
     """
 
     rank: int
@@ -235,6 +242,11 @@ class Passage:
     score: float
     dense_score: float
     sparse_score: float
+    fused_score: float = 0.0
+    level: float = 0.0
+    rerank_score: float | None = None
+    wording: str | None = None
+    copies: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +316,39 @@ class Usage:
     completion_tokens: int = 0
     requests: int = 0
 
+    def plus(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.requests + other.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RerankScores:
+    """What a reranker makes of passages.
+
+    Attributes:
+        scores: finite, one for each passage in the order they were given; higher is better.
+        usage: of a language model, where one was asked.
+    """
+
+    scores: tuple[float, ...]
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Other wordings of a question, to be searched beside it.
+
+    Attributes:
+        usage: of a language model, where one was asked.
+    """
+
+    texts: tuple[str, ...]
+    usage: Usage = Usage()
+
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
@@ -359,6 +404,8 @@ class Answer:
         citations: by marker, each marker in `text` with at least one.
         passages: what the answer could draw on, best first.
         timings: seconds by stage.
+        remarks: what was done to find the passages beside the search, what it cost, and what could not be done; one
+            line each.
     """
 
     question: str
@@ -373,3 +420,4 @@ class Answer:
     passages: tuple[Passage, ...]
     usage: Usage = Usage()
     timings: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()

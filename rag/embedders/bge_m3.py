@@ -1,6 +1,7 @@
 """BGE-M3 (Chen et al. 2024, arXiv 2402.03216): dense and lexical vectors of a text from one forward pass.
 
-What it does not do: prompts (BGE-M3 has none), truncation (a text beyond the window is refused) and ColBERT vectors.
+What it does not do: prompts (BGE-M3 has none), truncation (a text beyond the window is refused) and keeping ColBERT
+vectors: `late_interaction` makes them for the texts it is given and returns scores.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from unicodedata import category
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rag.checkpoint import Checkpoint
 from rag.embedders.sparse import lexical_weights
@@ -122,6 +124,28 @@ class BgeM3Embedder:
         """
         return self.embed_passages(texts)
 
+    def late_interaction(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """ColBERT's score of each text for a question, -1 to 1: float32 of shape (texts,).
+
+        Each text costs a forward pass. One beyond the window counts with as much of it as fits.
+
+        Raises:
+            EmbeddingError: the question is empty or longer than the window, a text is no valid Unicode, or a score is
+                not finite.
+            CheckpointError: the tokenizer, the weights or the ColBERT head cannot be used.
+            InputError, ModelUnavailableError: the device or the precision cannot be used.
+        """
+        [asked] = self._tokenize([question])
+        self._refuse_unusable([question], [asked])
+        told = [ids if len(ids) <= self.window else [*ids[: self.window - 1], ids[-1]] for ids in self._tokenize(texts)]
+        encoder = self._loaded_encoder()
+        vectors = encoder.token_vectors([asked])
+        scores = np.zeros(len(texts), dtype=np.float32)
+        for batch in _batches([len(ids) for ids in told], self._batch_tokens):
+            scores[batch] = encoder.late_interaction(vectors, [told[index] for index in batch])
+        self._require_finite(scores)
+        return scores
+
     def terms(self, text: str) -> Mapping[int, str]:
         """Id of each token that may have a lexical weight → the word of `text` in which it occurs first.
 
@@ -153,11 +177,7 @@ class BgeM3Embedder:
     def _embed(self, token_ids: list[list[int]]) -> list[Embedding]:
         encoder = self._loaded_encoder()
         dense, token_weights = encoder(token_ids)
-        if not (np.isfinite(dense).all() and np.isfinite(token_weights).all()):
-            raise EmbeddingError(
-                f"{self.model} on {encoder.description} gave vectors that are not finite: "
-                "set RAG_EMBEDDER__DTYPE=float32, or check the model's weights"
-            )
+        self._require_finite(dense, token_weights)
         tokenizer = self._loaded_tokenizer()
         sparse = lexical_weights(
             np.concatenate([np.asarray(ids, dtype=np.int64) for ids in token_ids]),
@@ -166,6 +186,13 @@ class BgeM3Embedder:
             _ids(tokenizer, _WITHOUT_WEIGHT),
         )
         return [Embedding(*pair) for pair in zip(dense, sparse, strict=True)]
+
+    def _require_finite(self, *made: NDArray[np.float32]) -> None:
+        if not all(np.isfinite(each).all() for each in made):
+            raise EmbeddingError(
+                f"{self.model} on {self._loaded_encoder().description} gave vectors that are not finite: "
+                "set RAG_EMBEDDER__DTYPE=float32, or check the model's weights"
+            )
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         _refuse_surrogates(texts)

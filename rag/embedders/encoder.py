@@ -1,4 +1,4 @@
-"""BGE-M3's forward pass over packed texts: one pass gives the dense vectors and the weights of all tokens.
+"""BGE-M3's forward pass over packed texts: one pass gives dense vectors and token weights, or the tokens' own vectors.
 
 XLM-R's encoder (Conneau et al. 2020, arXiv 1911.02116) in post-norm order, as transformers' XLMRobertaModel computes
 it, without padding: every linear layer runs once on the concatenated tokens of many texts, and only attention looks at
@@ -22,7 +22,7 @@ from torch.nn import functional
 from rag.checkpoint import Checkpoint
 from rag.embedders.tensors import Shape, embedding_tensors, layer_tensors
 from rag.embedders.weights import TensorReader, open_head, open_weights
-from rag.errors import InputError, ModelUnavailableError
+from rag.errors import CheckpointError, InputError, ModelUnavailableError
 
 _Tensors = Callable[[str], Tensor]
 """Tensor of the encoder by its name, its shape checked."""
@@ -123,6 +123,8 @@ class PackedEncoder:
         self._sparse_head = _Linear(
             head("weight", (1, size)).to(device, torch.float32), head("bias", (1,)).to(device, torch.float32)
         )
+        self._size, self._colbert_file = size, checkpoint.colbert_head
+        self._colbert_head: _Linear | None = None  # few ask for it
 
     @property
     def description(self) -> str:
@@ -142,6 +144,50 @@ class PackedEncoder:
             Unit vectors of shape (texts, hidden size), and relu'd weights of all tokens one text after the other,
             shape (tokens,). Not finite where the precision overflowed.
         """
+        hidden = self._hidden_states(texts)
+        dense = functional.normalize(hidden[self._first_tokens(texts)], dim=-1)
+        token_weights = torch.relu(self._sparse_head(hidden)).squeeze(-1)
+        return dense.cpu().numpy(), token_weights.cpu().numpy()
+
+    @torch.inference_mode()
+    def token_vectors(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """ColBERT vectors (BGE-M3, section 3.1) of one batch: of every token but the first, `</s>` among them.
+
+        Args:
+            texts: as for a call.
+
+        Returns:
+            Unit vectors on the encoder's device, one text after the other: float32 of shape (tokens - texts, d). Not
+            finite where the precision overflowed.
+
+        Raises:
+            CheckpointError: the ColBERT head cannot be read, or is of another model.
+        """
+        head = self._loaded_colbert_head()
+        hidden = self._hidden_states(texts)
+        kept = torch.ones(len(hidden), dtype=torch.bool, device=self._device)
+        kept[self._first_tokens(texts)] = False
+        return functional.normalize(head(hidden[kept]), dim=-1)
+
+    @torch.inference_mode()
+    def late_interaction(self, question: Tensor, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Mean over the question's vectors of the highest cosine with any vector of a text: shape (texts,).
+
+        Khattab & Zaharia 2020 (arXiv 2004.12832, equation 3), divided by the question's tokens as FlagEmbedding does.
+
+        Args:
+            question: the `token_vectors` of one text.
+            texts: as for a call.
+
+        Raises:
+            CheckpointError: as `token_vectors`.
+        """
+        similarities = question @ self.token_vectors(texts).T
+        by_text = torch.split(similarities, [len(text) - 1 for text in texts], dim=1)
+        return torch.stack([each.amax(1).mean() for each in by_text]).cpu().numpy()
+
+    def _hidden_states(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """The last layer's states of all tokens, one text after the other: float32 of shape (tokens, hidden size)."""
         ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
         lengths = [len(text) for text in texts]
         positions = np.concatenate([self._position_ids(text) for text in texts])
@@ -154,11 +200,27 @@ class PackedEncoder:
             hidden = layer.attention_norm(layer.attention_output(attended) + hidden)
             widened = functional.gelu(layer.intermediate(hidden))
             hidden = layer.output_norm(layer.output(widened) + hidden)
-        hidden = hidden.float()
-        first_tokens = torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()], device=self._device)
-        dense = functional.normalize(hidden[first_tokens], dim=-1)
-        token_weights = torch.relu(self._sparse_head(hidden)).squeeze(-1)
-        return dense.cpu().numpy(), token_weights.cpu().numpy()
+        return hidden.float()
+
+    def _first_tokens(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Where each text begins."""
+        lengths = [len(text) for text in texts]
+        return torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()], device=self._device)
+
+    def _loaded_colbert_head(self) -> _Linear:
+        # Two threads may both load it: they load the same.
+        if self._colbert_head is None:
+            head = open_head(self._colbert_file)
+            weight = head("weight", (None, self._size))
+            if len(weight) == 1:
+                raise CheckpointError(
+                    f"{self._colbert_file} makes one number of a token, as the sparse head does: "
+                    "copy it again from the model"
+                )
+            self._colbert_head = _Linear(
+                weight.to(self._device, torch.float32), head("bias", (len(weight),)).to(self._device, torch.float32)
+            )
+        return self._colbert_head
 
     def _attend(self, query_key_value: Tensor, lengths: Sequence[int]) -> Tensor:
         """Self-attention of each text over its own tokens: (tokens, 3 · hidden size) to (tokens, hidden size)."""

@@ -1,0 +1,1 @@
+"""Second looks at the best passages: each reranker is one file and fulfils `rag.ports.Reranker`."""

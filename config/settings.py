@@ -124,16 +124,47 @@ class RetrievalSettings(_Group):
 
     mode: Literal["hybrid", "dense", "sparse"] = "hybrid"
     """Which scores rank."""
-    fusion: Literal["weighted", "rrf"] = "weighted"
-    """How hybrid ranks: weighted sum of exact scores, or reciprocal ranks."""
+    fusion: Literal["normalized", "weighted", "rrf"] | None = None
+    """How hybrid ranks, by default as tuned, else `normalized`: weighted sum of exact scores less the level of the
+    passage's language, that sum as it is, or reciprocal ranks."""
     dense_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Weight of the dense score; by default the model's own, else 1 (BGE-M3 paper)."""
     sparse_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Weight of the sparse score; by default the model's own, else 0.3 (BGE-M3 paper)."""
+    level_k: int | None = Field(default=None, ge=1, le=100)
+    """Passages whose mean score is the level of their language; by default as tuned, else 8."""
     rrf_k: int = Field(default=60, ge=1)
     """Rank constant of reciprocal rank fusion (Cormack et al. 2009), ranks counted from 1."""
     depth: int = Field(default=100, ge=1, le=10_000)
     """Candidates taken from each vector."""
+    language_depth: int = Field(default=12, ge=1, le=1000)
+    """Candidates taken from each language beside them, for `normalized`."""
+    romanised: bool = True
+    """Whether questions typed in Latin letters for another script are searched in that script, too."""
+    translate: int = Field(default=0, ge=0, le=20)
+    """Into how many languages of the index the language model translates the question; 0 for none."""
+    reranker: Literal["off", "colbert", "cross-encoder", "llm"] = "off"
+    """What puts the best candidates in a better order: the embedding model's third head, another model, or the
+    language model."""
+    reranker_model: str = "BAAI/bge-reranker-v2-m3"
+    """Hub id or folder of the cross-encoder."""
+    reranker_revision: str | None = None
+    """Commit of the hub id; by default the one this version was written for, else `main`."""
+    rerank_depth: int = Field(default=30, ge=2, le=1000)
+    """Candidates that the reranker reads."""
+    rerank_weight: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    """How much the reranker's order counts against the one before."""
+    collapse: Literal["translations", "near", "off"] = "translations"
+    """What is one result: translations and near-copies of a passage, near-copies alone, or each passage by itself."""
+    collapse_similarity: float = Field(default=0.3, ge=0, le=1.5)
+    """Least evidence for a translation; higher folds less."""
+    quotas: Annotated[tuple[str, ...], NoDecode] = ()
+    """Places for languages among the results, with commas between: `de=3`, `de=2-4`, `de=2-`, `de=-4`, `*=-1`."""
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _are_quotas(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
 class IngestSettings(_Group):

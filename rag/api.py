@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from rag_config.settings import Settings
 
-from rag import build
+from rag import build, build_retrieval
 from rag.pipeline import CrossLingualRAG
-from rag.retrieval import Retriever
 from rag.types import ANYWHERE, Answer, Message, Mode, Where
 
 _lock = threading.Lock()
@@ -34,7 +33,7 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
     embedder = build.embedder(settings, found)
     build.require_fit(store, embedder, settings)
     return CrossLingualRAG(
-        Retriever(embedder, store, build.ranking(settings, found), depth=settings.retrieval.depth),
+        build_retrieval.retriever(settings, embedder, store, build_retrieval.ranking(settings, found), found),
         store,
         build.chat_model(settings, embedder),
         default_language=settings.language,

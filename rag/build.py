@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from rag.errors import IndexMismatchError
-from rag.fusion import PAPER_DENSE_WEIGHT, PAPER_SPARSE_WEIGHT, Ranking
 from rag.ports import ChatModel, Embedder, PassageReader, PassageStore
 from rag.types import IndexInfo
 
@@ -200,19 +199,4 @@ def language_model(
         max_tokens=llm.max_tokens if max_tokens is None else max_tokens,
         timeout=llm.timeout if timeout is None else timeout,
         retries=llm.retries if retries is None else retries,
-    )
-
-
-def ranking(settings: Settings, found: Checkpoint) -> Ranking:
-    """How passages are ranked: weights from the settings, else from the model's card, else the BGE-M3 paper's."""
-
-    def first(*values: float | None) -> float:
-        return next(value for value in values if value is not None)
-
-    return Ranking(
-        mode=settings.retrieval.mode,
-        method=settings.retrieval.fusion,
-        dense_weight=first(settings.retrieval.dense_weight, found.dense_weight, PAPER_DENSE_WEIGHT),
-        sparse_weight=first(settings.retrieval.sparse_weight, found.sparse_weight, PAPER_SPARSE_WEIGHT),
-        rrf_k=settings.retrieval.rrf_k,
     )

@@ -9,13 +9,20 @@ from rag.language import parse_tag
 from rag.types import Where
 
 
-def where_from(languages: tuple[str, ...], source: tuple[str, ...], where: tuple[str, ...]) -> Where:
+def where_from(
+    languages: tuple[str, ...], source: tuple[str, ...], where: tuple[str, ...], not_languages: tuple[str, ...] = ()
+) -> Where:
     """The filter that the options of `filter_options` ask for."""
     return Where(
-        languages=tuple(parse_tag(tag).split("-")[0] for tag in languages),
+        languages=_primary(languages),
         sources=source,
         metadata=pairs(where, "--where"),
+        not_languages=_primary(not_languages),
     )
+
+
+def _primary(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_tag(tag).split("-")[0] for tag in tags)
 
 
 def pairs(values: tuple[str, ...], option: str) -> Mapping[str, str]:

@@ -1,15 +1,32 @@
-"""Candidates with two exact scores to ranked passages; pure."""
+"""Candidates with two exact scores to ranked passages; pure.
+
+Scores of different languages are no measure of the same thing: a model puts a question nearer to passages in its own
+language, whatever they say, and words are shared there. So a language's own level for this question is taken out
+before languages are compared, as cross-domain similarity local scaling does for words (CSLS, Conneau et al. 2018,
+arXiv 1710.04087, section 2.3): what counts is how far a passage stands out from the others of its language.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rag.types import Candidate, FusionMethod, Mode, Passage
+
+Scores = NDArray[np.float64]
 
 PAPER_DENSE_WEIGHT = 1.0
 PAPER_SPARSE_WEIGHT = 0.3
 """Weights of BGE-M3's authors for dense and sparse scores (arXiv 2402.03216)."""
+
+LEVEL_K = 8
+"""Passages whose mean score is a language's level. Chosen on XQuAD: docs/ranking.md."""
+LEVEL_ENOUGH = 11
+"""Passages beside the best from which a language's level is its own: with it, as many as are fetched of each language
+by default. The demo's libraries, which have 5 to 25 of each, want more; searches in many languages, fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +35,25 @@ class Ranking:
 
     Attributes:
         mode: which scores count.
-        method: how hybrid joins them: `weighted` sum of the exact scores, or `rrf`, reciprocal ranks, without weights.
+        method: how hybrid joins them: `normalized`, the weighted sum of the exact scores less the level of the
+            passage's language; `weighted`, that sum; or `rrf`, reciprocal ranks, without weights.
+        level_k: passages whose mean is a language's level.
+        level_enough: passages beside the best from which that level counts fully.
         rrf_k: rank constant of Cormack et al. 2009, ranks counted from 1.
     """
 
     mode: Mode = "hybrid"
-    method: FusionMethod = "weighted"
+    method: FusionMethod = "normalized"
     dense_weight: float = PAPER_DENSE_WEIGHT
     sparse_weight: float = PAPER_SPARSE_WEIGHT
+    level_k: int = LEVEL_K
+    level_enough: int = LEVEL_ENOUGH
     rrf_k: int = 60
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the levels of languages count."""
+        return self.mode == "hybrid" and self.method == "normalized"
 
 
 def rank(candidates: Sequence[Candidate], ranking: Ranking, limit: int) -> list[Passage]:
@@ -34,42 +61,155 @@ def rank(candidates: Sequence[Candidate], ranking: Ranking, limit: int) -> list[
 
     In mode `sparse`, candidates that share no token with the question are left out.
     """
-    if ranking.mode == "dense":
-        scored = [(candidate.dense_score, candidate) for candidate in candidates]
-    elif ranking.mode == "sparse":
-        scored = [(candidate.sparse_score, candidate) for candidate in candidates if candidate.sparse_score > 0]
-    elif ranking.method == "weighted":
-        scored = [
-            (ranking.dense_weight * candidate.dense_score + ranking.sparse_weight * candidate.sparse_score, candidate)
-            for candidate in candidates
-        ]
-    else:
-        scored = _reciprocal_ranks(candidates, ranking)
-    scored.sort(key=lambda pair: (-pair[0], pair[1].chunk.id))
+    if not candidates:
+        return []
+    dense = np.array([[candidate.dense_score for candidate in candidates]])
+    sparse = np.array([[candidate.sparse_score for candidate in candidates]])
+    joined = fused(dense, sparse, ranking)
+    languages = numbered([candidate.chunk.language for candidate in candidates])
+    levels = (
+        language_levels(joined, languages, ranking.level_k, ranking.level_enough)
+        if ranking.normalizes
+        else np.zeros_like(joined)
+    )
+    scores = joined - levels
+    kept = np.flatnonzero(joined[0] > -np.inf).tolist()
+    kept.sort(key=lambda at: (-scores[0, at], candidates[at].chunk.id))
     return [
-        Passage(place, candidate.chunk, score, candidate.dense_score, candidate.sparse_score)
-        for place, (score, candidate) in enumerate(scored[:limit], start=1)
+        Passage(
+            place,
+            candidates[at].chunk,
+            float(scores[0, at]),
+            candidates[at].dense_score,
+            candidates[at].sparse_score,
+            fused_score=float(joined[0, at]),
+            level=float(levels[0, at]),
+        )
+        for place, at in enumerate(kept[:limit], start=1)
     ]
 
 
-def _reciprocal_ranks(candidates: Sequence[Candidate], ranking: Ranking) -> list[tuple[float, Candidate]]:
-    """Reciprocal rank fusion: the sum of 1 / (k + rank) over both orders; no shared token, no sparse rank."""
-    dense = _ranks(candidates, lambda candidate: candidate.dense_score)
-    sparse = _ranks([c for c in candidates if c.sparse_score > 0], lambda candidate: candidate.sparse_score)
+def best_of(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
+    """One ranking of what several wordings of a question found: a passage counts with the best of its scores."""
+    best: dict[str, Passage] = {}
+    for ranking in rankings:
+        for passage in ranking:
+            held = best.get(passage.chunk.id)
+            if held is None or passage.score > held.score:
+                best[passage.chunk.id] = passage
+    return _renumbered(sorted(best.values(), key=lambda passage: (-passage.score, passage.chunk.id)))
 
-    def score(candidate: Candidate) -> float:
-        place = sparse.get(candidate.chunk.id)
-        return 1 / (ranking.rrf_k + dense[candidate.chunk.id]) + (1 / (ranking.rrf_k + place) if place else 0.0)
 
-    return [(score(candidate), candidate) for candidate in candidates]
+def reranked(passages: Sequence[Passage], scores: Sequence[float], weight: float, ranking: Ranking) -> list[Passage]:
+    """`passages` in the order of their scores and, beside them, what a reranker says that these do not.
+
+    Rerankers prefer some languages, too (arXiv 2604.20199), and the few passages of a language that come so far have
+    been chosen by the score: their mean says nothing of its level. So a reranker's scores are compared within
+    languages alone: each language keeps the mean that the order before gave it, by a regression of the scores of the
+    one on those of the other with a slope for all languages and an offset for each. What is left of the reranker's
+    scores, on the scale of the order before, counts with `weight`.
+
+    Args:
+        passages: best first.
+        scores: of the reranker, one each; on whatever scale.
+        weight: 0 leaves the order as it is.
+    """
+    before = np.array([passage.score for passage in passages])
+    new = np.array(scores, dtype=np.float64)
+    languages = numbered([passage.chunk.language if ranking.normalizes else "" for passage in passages])
+    within_before, within_new = before - _means(before, languages), new - _means(new, languages)
+    spread_before, spread_new = (within_before**2).sum(), (within_new**2).sum()
+    slope = (within_before * within_new).sum() / spread_before if spread_before > 0 else 0.0
+    scale = np.sqrt(spread_before / spread_new) if spread_new > 0 else 0.0
+    joined = before + weight * scale * (within_new + slope * (before - within_before))
+    told = [
+        replace(passage, score=float(score), rerank_score=float(given))
+        for passage, score, given in zip(passages, joined, new, strict=True)
+    ]
+    return _renumbered(sorted(told, key=lambda passage: (-passage.score, passage.chunk.id)))
 
 
-def _ranks(candidates: Sequence[Candidate], score: Callable[[Candidate], float]) -> dict[str, int]:
-    """1-based rank by chunk id; equal scores share the better rank."""
-    ranks: dict[str, int] = {}
-    last, place = float("nan"), 0
-    for position, candidate in enumerate(sorted(candidates, key=score, reverse=True), start=1):
-        if score(candidate) != last:
-            last, place = score(candidate), position
-        ranks[candidate.chunk.id] = place
-    return ranks
+def fused(dense: Scores, sparse: Scores, ranking: Ranking) -> Scores:
+    """Scores of candidates before any level is taken out.
+
+    Args:
+        dense: (questions, candidates) cosines; -inf where there is no such candidate for that question.
+        sparse: likewise; 0 where no token is shared.
+
+    Returns:
+        Likewise; -inf for what is not ranked.
+    """
+    there = dense > -np.inf
+    if ranking.mode == "dense":
+        return dense
+    if ranking.mode == "sparse":
+        return np.where(there & (sparse > 0), sparse, -np.inf)
+    if ranking.method == "rrf":
+        scores = 1 / (ranking.rrf_k + _ranks(dense))
+        shared = there & (sparse > 0)
+        # No shared token, no rank in the sparse order.
+        scores += np.where(shared, 1 / (ranking.rrf_k + _ranks(np.where(shared, sparse, -np.inf))), 0.0)
+        return np.where(there, scores, -np.inf)
+    weighted = ranking.dense_weight * np.where(there, dense, 0.0) + ranking.sparse_weight * sparse
+    return np.where(there, weighted, -np.inf)
+
+
+def language_levels(scores: Scores, languages: NDArray[np.intp], k: int, enough: int = LEVEL_ENOUGH) -> Scores:
+    """Of each candidate, the level of its language for that question: the mean of the scores ranked 2 to k + 1 in it.
+
+    The best of a language is what is to stand out, so it is no part of the level. Few passages say little of their
+    language: with fewer than `enough` beside the best, the level lies as much nearer to the highest of any language,
+    and the passages must be as good as those of the language that is nearest to the question. Where no language has k,
+    all candidates together make the highest.
+
+    Args:
+        scores: (questions, candidates); -inf where there is no such candidate.
+        languages: (candidates,) number of each one's language, from 0.
+        k: at least 1.
+        enough: at least 1.
+
+    Returns:
+        (questions, candidates); finite.
+    """
+    count = int(languages.max(initial=-1)) + 1
+    means, others = np.zeros((len(scores), count)), np.zeros((len(scores), count), np.intp)
+    for language in range(count):
+        means[:, language], others[:, language] = _others(scores[:, languages == language], k)
+    whole = others >= k
+    together, _ = _others(scores, k)
+    highest = np.where(whole, means, -np.inf).max(axis=1, initial=-np.inf)
+    highest = np.where(whole.any(axis=1), highest, together)[:, None]
+    known = np.minimum(others, enough) / enough
+    levels = known * means + (1 - known) * highest
+    return np.asarray(levels[:, languages])
+
+
+def numbered(names: Sequence[str]) -> NDArray[np.intp]:
+    """(n,) a number for each name, the same for the same, from 0."""
+    return np.unique(np.array(names, dtype=str), return_inverse=True)[1].reshape(-1)
+
+
+def _means(values: NDArray[np.float64], languages: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Of each value, the mean of those of its language."""
+    return np.asarray((np.bincount(languages, values) / np.bincount(languages))[languages])
+
+
+def _renumbered(passages: Sequence[Passage]) -> list[Passage]:
+    return [replace(passage, rank=place) for place, passage in enumerate(passages, start=1)]
+
+
+def _others(scores: Scores, k: int) -> tuple[Scores, NDArray[np.intp]]:
+    """Of each row, the mean of the scores ranked 2 to k + 1, 0 without any, and how many there are beside the best."""
+    count = min(k + 1, scores.shape[1])
+    highest = np.partition(scores, scores.shape[1] - count, axis=1)[:, scores.shape[1] - count :]
+    best = -np.sort(-highest, axis=1)[:, 1:]
+    there = best > -np.inf
+    held = np.count_nonzero(there, axis=1)
+    means = np.where(there, best, 0.0).sum(axis=1) / np.maximum(held, 1)
+    return means, np.maximum(np.count_nonzero(scores > -np.inf, axis=1) - 1, 0)
+
+
+def _ranks(scores: Scores) -> Scores:
+    """1-based ranks in each row, the highest first; equal scores share the better rank."""
+    higher = [len(row) - np.searchsorted(np.sort(row), row, side="right") for row in scores]
+    return 1.0 + np.array(higher, dtype=np.float64).reshape(scores.shape)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
+from logging import getLogger
 from typing import Any, Final, Literal, NotRequired, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -28,6 +29,8 @@ from rag.errors import InputError
 from rag.pipeline import CrossLingualRAG
 from rag.ports import Embedder
 from rag.types import ANYWHERE, Answer, Message, Passage, TextDelta, Where
+
+logger = getLogger(__name__)
 
 _Bound = Mapping[str, Any]
 
@@ -55,8 +58,10 @@ class CrossLingualRetriever(BaseRetriever):
         k: int | None = None,
         where: Where | None = None,
     ) -> list[Document]:
-        passages = self.rag.retrieve(query, k=self.k if k is None else k, where=self.where if where is None else where)
-        return [document_of(passage) for passage in passages]
+        found = self.rag.search(query, k=self.k if k is None else k, where=self.where if where is None else where)
+        for remark in found.remarks:
+            logger.info("%s", remark)
+        return [document_of(passage) for passage in found.passages]
 
     # The base class's own does the same, but hands on neither `k` nor `where`.
     async def _aget_relevant_documents(
@@ -88,6 +93,9 @@ def document_of(passage: Passage) -> Document:
             "score": passage.score,
             "dense_score": passage.dense_score,
             "sparse_score": passage.sparse_score,
+            "copies": [
+                {"uri": copy.uri, "language": copy.language, "span": list(copy.span)} for copy in passage.copies
+            ],
             # A file name need not be valid text; prompts and traces must be. The URI is exact.
             "source": chunk.source.encode(errors="replace").decode(),
             "uri": chunk.uri,

@@ -13,7 +13,7 @@ from rag import answer_language, locales, prompt
 from rag.citations import MarkerFilter, citations
 from rag.language import choose
 from rag.ports import ChatModel, PassageStore
-from rag.retrieval import Retriever
+from rag.retrieval import Retrieved, Retriever
 from rag.types import (
     ANYWHERE,
     Answer,
@@ -71,7 +71,11 @@ class CrossLingualRAG:
             InputError: the question is empty or longer than the model's window, or `k` is not positive.
             UnavailableError: the store does not answer.
         """
-        return self._retriever.retrieve(question, k=k, where=where, mode=mode)
+        return self.search(question, k=k, where=where, mode=mode).passages
+
+    def search(self, question: str, *, k: int = 10, where: Where = ANYWHERE, mode: Mode | None = None) -> Retrieved:
+        """As `retrieve`, and how the passages were found: what was done beside the search, and what it cost."""
+        return self._retriever.search(question, k=k, where=where, mode=mode)
 
     def matched_terms(self, question: str, passages: Sequence[Passage]) -> list[tuple[MatchedTerm, ...]]:
         """Why each passage was found: the words of `question` it shares, the one with the highest weight first.
@@ -88,7 +92,11 @@ class CrossLingualRAG:
             UnavailableError: the store does not answer.
         """
         stored = self._store.embeddings([passage.chunk.text_hash for passage in passages])
-        return self._retriever.matched_terms(question, [stored.get(passage.chunk.text_hash) for passage in passages])
+        embeddings = [stored.get(passage.chunk.text_hash) for passage in passages]
+        # A passage shares words with the wording that found it.
+        wordings = {passage.wording or question for passage in passages} | {question}
+        terms = {wording: self._retriever.matched_terms(wording, embeddings) for wording in wordings}
+        return [terms[passage.wording or question][at] for at, passage in enumerate(passages)]
 
     def ask(
         self,
@@ -134,7 +142,9 @@ class CrossLingualRAG:
         target, asked_in = choose(question, requested=language, fallback=self._default_language)
         run = _Run(question, target, asked_in, stop or threading.Event())
         with run.timed("retrieve"):
-            passages = self._retriever.retrieve(question, k=k, where=where, mode=mode)
+            found = self._retriever.search(question, k=k, where=where, mode=mode)
+            passages = found.passages
+            run.note(found)
         with run.timed("answer"):
             if not passages:
                 yield from run.refuse()
@@ -198,6 +208,7 @@ class _Run:
         self._text = ""
         self._complete = self._refused = False
         self._usage = Usage()
+        self._remarks: tuple[str, ...] = ()
         self._timings: dict[str, float] = {}
         self._started = time.perf_counter()
 
@@ -208,6 +219,11 @@ class _Run:
 
     def timed(self, stage: str) -> _Timer:
         return _Timer(self._timings, stage)
+
+    def note(self, found: Retrieved) -> None:
+        """How the passages were found, for the answer to tell."""
+        self._remarks = found.remarks
+        self._usage = self._usage.plus(found.usage)
 
     def refuse(self) -> Iterator[TextDelta]:
         """The passages do not hold the answer: says so in the asker's language."""
@@ -242,7 +258,7 @@ class _Run:
                 released = True
                 yield from self._release(held)
                 held = ""
-        self._count(usage)
+        self._usage = self._usage.plus(usage)
         if released or not self._turned_back(held, may_restart and not self.stopped):
             yield from self._release(held)
         elif self._refused:
@@ -264,6 +280,7 @@ class _Run:
             passages=tuple(passages),
             usage=self._usage,
             timings=self._timings,
+            remarks=self._remarks,
         )
 
     def _turned_back(self, held: str, may_restart: bool) -> bool:
@@ -279,13 +296,6 @@ class _Run:
             self._timings.setdefault("first_text", time.perf_counter() - self._started)
             self._text += text
             yield TextDelta(text)
-
-    def _count(self, usage: Usage) -> None:
-        self._usage = Usage(
-            self._usage.prompt_tokens + usage.prompt_tokens,
-            self._usage.completion_tokens + usage.completion_tokens,
-            self._usage.requests + usage.requests,
-        )
 
 
 class _Timer:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePath
+from time import perf_counter
 
 import numpy as np
 
-from rag.errors import EmbeddingError, InputError
-from rag.fusion import Ranking, rank
+from rag.diversity import TRANSLATION_SIMILARITY, Collapse, collapse
+from rag.errors import EmbeddingError, InputError, UnavailableError
+from rag.fusion import Ranking, best_of, rank, reranked
 from rag.locations import path_of
-from rag.ports import Embedder, PassageReader
-from rag.types import ANYWHERE, Embedding, MatchedTerm, Mode, Passage, SparseVector, StoredDocument, Where
+from rag.ports import Embedder, PassageReader, QueryRewriter, Reranker
+from rag.quotas import Share, apply
+from rag.types import ANYWHERE, Embedding, MatchedTerm, Mode, Passage, SparseVector, StoredDocument, Usage, Where
+
+_COLLAPSE_DEPTH = 60
+"""Candidates among which rivals of a translation are looked for, at least."""
+_COLLAPSE_MOST = 1000
+"""At most: each is compared with each. Beyond, equal texts alone are folded."""
 
 
 def matches(document: StoredDocument, glob: str) -> bool:
@@ -29,22 +38,80 @@ def matches(document: StoredDocument, glob: str) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What happens to a question and to what was found, beside the search; all of it optional.
+
+    Attributes:
+        rewriters: give other wordings, which are searched beside the question.
+        reranker: puts the best in a better order.
+        rerank_depth: how many it reads.
+        rerank_weight: how much its order counts against the one before, 1 for as much.
+        collapse: what is one result, see `rag.diversity`.
+        collapse_similarity: see there.
+        quotas: places for languages, see `rag.quotas`.
+    """
+
+    rewriters: Sequence[QueryRewriter] = ()
+    reranker: Reranker | None = None
+    rerank_depth: int = 30
+    rerank_weight: float = 0.5
+    collapse: Collapse = "off"
+    collapse_similarity: float = TRANSLATION_SIMILARITY
+    quotas: Mapping[str, Share] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was found, and how.
+
+    Attributes:
+        passages: best first.
+        ranking: how they were ranked.
+        remarks: what was done beside the search, what it cost, and what could not be done; one line each.
+        usage: of language models.
+    """
+
+    passages: list[Passage]
+    ranking: Ranking
+    remarks: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+
+
 class Retriever:
     """Embeds a question, fetches candidates of both vectors in one round trip, and ranks them."""
 
-    def __init__(self, embedder: Embedder, reader: PassageReader, ranking: Ranking, *, depth: int = 100) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        reader: PassageReader,
+        ranking: Ranking,
+        *,
+        depth: int = 100,
+        language_depth: int = 12,
+        stages: Stages | None = None,
+    ) -> None:
         """Puts the parts together.
 
         Args:
             depth: candidates taken from each vector; at least the number of passages asked for is taken.
+            language_depth: candidates taken from each language beside them, where the levels of languages count.
         """
         self._embedder = embedder
         self._reader = reader
         self._ranking = ranking
         self._depth = depth
+        self._language_depth = language_depth
+        self._stages = stages or Stages()
 
     def retrieve(self, question: str, *, k: int, where: Where = ANYWHERE, mode: Mode | None = None) -> list[Passage]:
-        """The `k` best passages, best first.
+        """The `k` best passages, best first; see `search`."""
+        return self.search(question, k=k, where=where, mode=mode).passages
+
+    def search(self, question: str, *, k: int, where: Where = ANYWHERE, mode: Mode | None = None) -> Retrieved:
+        """The `k` best passages, best first, and how they were found.
+
+        A stage that cannot do its work is left out, and a remark says so.
 
         Args:
             mode: which scores rank; by default as the retriever was made.
@@ -56,9 +123,16 @@ class Retriever:
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 passage")
         where = self._expanded(where)
-        query = self._embedded(question)
         ranking = self._ranking if mode is None else replace(self._ranking, mode=mode)
-        return rank(self._reader.candidates(query, max(self._depth, k), where), ranking, k)
+        notes = _Notes()
+        query = self._embedded(question)
+        rankings = [self._ranked(query, k, where, ranking)]
+        for wording, embedding in self._rewordings(question, where, notes):
+            found = self._ranked(embedding, k, where, ranking)
+            rankings.append([replace(passage, wording=wording) for passage in found])
+        passages = best_of(rankings) if len(rankings) > 1 else rankings[0]
+        passages = self._reranked(question, passages, ranking, notes)
+        return Retrieved(self._chosen(passages, k), ranking, tuple(notes.lines), notes.usage)
 
     def matched_terms(self, question: str, passages: Sequence[Embedding | None]) -> list[tuple[MatchedTerm, ...]]:
         """The words of `question` that each passage shares, the one with the highest weight first.
@@ -84,6 +158,74 @@ class Retriever:
         except EmbeddingError as error:
             raise InputError(f"the question cannot be searched for: {error}") from error
 
+    def _ranked(self, query: Embedding, k: int, where: Where, ranking: Ranking) -> list[Passage]:
+        """All candidates, best first."""
+        # A language that is to have places needs candidates for them, however it is ranked.
+        of_each = max((share.least for share in self._stages.quotas.values()), default=0)
+        if ranking.normalizes:
+            # One more than the level is made of: the best of a language is no part of it.
+            of_each = max(of_each, self._language_depth, ranking.level_k + 1)
+            ranking = replace(ranking, level_enough=min(ranking.level_enough, of_each - 1))
+        # What is folded into another is to be replaced.
+        wanted = k if self._stages.collapse == "off" else 3 * k
+        candidates = self._reader.candidates(query, max(self._depth, wanted), where, language_depth=of_each)
+        return rank(candidates, ranking, len(candidates))
+
+    def _rewordings(self, question: str, where: Where, notes: _Notes) -> Iterator[tuple[str, Embedding]]:
+        """Other wordings that the model can take, each once."""
+        if not self._stages.rewriters:
+            return
+        held = [language for language in self._reader.languages() if language not in where.not_languages]
+        languages = [language for language in held if not where.languages or language in where.languages]
+        seen = {question.strip()}
+        for rewriter in self._stages.rewriters:
+            began = perf_counter()
+            try:
+                rewritten = rewriter.rewrite(question, languages)
+            except UnavailableError as error:
+                notes.add(f"{rewriter.name} was left out: {error}")
+                continue
+            notes.spent(rewritten.usage)
+            found: dict[str, Embedding] = {}
+            for text in dict.fromkeys(map(str.strip, rewritten.texts)):
+                # What the model cannot take, too long perhaps, is nobody's question.
+                if text and text not in seen:
+                    with suppress(EmbeddingError):
+                        found[text] = self._embedder.embed_query(text)
+            seen.update(found)
+            if found:
+                notes.add(f"{rewriter.name}: searched also for {', '.join(map(repr, found))}", began, rewritten.usage)
+            yield from found.items()
+
+    def _reranked(self, question: str, passages: list[Passage], ranking: Ranking, notes: _Notes) -> list[Passage]:
+        """The best in the reranker's order, the others behind them."""
+        reranker, depth = self._stages.reranker, self._stages.rerank_depth
+        if reranker is None or len(passages) < 2:
+            return passages
+        best, others = passages[:depth], passages[depth:]
+        began = perf_counter()
+        try:
+            given = reranker.scores(question, [passage.chunk for passage in best])
+        except UnavailableError as error:
+            notes.add(f"the reranker {reranker.name} was left out: {error}")
+            return passages
+        notes.spent(given.usage)
+        notes.add(f"reranked {len(best)} passages with {reranker.name}", began, given.usage)
+        return reranked(best, given.scores, self._stages.rerank_weight, ranking) + others
+
+    def _chosen(self, passages: list[Passage], k: int) -> list[Passage]:
+        """`k` different ones, places of languages kept."""
+        results = passages
+        if self._stages.collapse != "off" and len(passages) > 1:
+            near = passages[: min(max(_COLLAPSE_DEPTH, 3 * k), _COLLAPSE_MOST)]
+            vectors = self._reader.embeddings([passage.chunk.text_hash for passage in near])
+            groups = collapse(
+                passages, vectors, mode=self._stages.collapse, similarity=self._stages.collapse_similarity
+            )
+            results = [replace(group.passage, copies=tuple(copy.chunk for copy in group.copies)) for group in groups]
+        chosen = apply(results, k, self._stages.quotas) if self._stages.quotas else results[:k]
+        return [replace(passage, rank=place) for place, passage in enumerate(chosen, start=1)]
+
     def _expanded(self, where: Where) -> Where:
         """`where` with its source globs turned into the URIs of the documents they match."""
         if not where.sources:
@@ -97,6 +239,24 @@ class Retriever:
             allowed = set(where.uris)
             uris = tuple(uri for uri in uris if uri in allowed)
         return replace(where, sources=(), uris=uris)
+
+
+class _Notes:
+    """What is said of a search while it goes on."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.usage = Usage()
+
+    def add(self, line: str, began: float | None = None, usage: Usage | None = None) -> None:
+        """A line, with the seconds since `began` and the tokens that it cost."""
+        cost = [f"{perf_counter() - began:.2f} s"] if began is not None else []
+        if usage is not None and usage.requests:
+            cost.append(f"{usage.prompt_tokens + usage.completion_tokens} tokens")
+        self.lines.append(f"{line} ({', '.join(cost)})" if cost else line)
+
+    def spent(self, usage: Usage) -> None:
+        self.usage = self.usage.plus(usage)
 
 
 def _refuse_empty(question: str) -> None:

@@ -53,8 +53,8 @@ class Call:
     """One request as the server understood it.
 
     Attributes:
-        name: `create`, `drop`, `exists`, `list`, `info`, `index`, `upsert`, `set_payload`, `delete`, `count`, `scroll`,
-            `query`
+        name: `create`, `drop`, `exists`, `list`, `info`, `index`, `upsert`, `set_payload`, `delete`, `count`, `facet`,
+            `scroll`, `query`
         protocol: `http` or `grpc`.
     """
 
@@ -176,6 +176,9 @@ class QdrantServer:
     def _count(self, collection: str, where: models.Filter | None) -> int:
         return self._engine.count(collection, where).count
 
+    def _facet(self, collection: str, field: str, limit: int) -> models.FacetResponse:
+        return self._engine.facet(collection, field, limit=limit)
+
     def _scroll(self, collection: str, request: models.ScrollRequest) -> tuple[list[models.Record], Any]:
         return self._engine.scroll(
             collection,
@@ -252,6 +255,8 @@ def _read_http(method: str, rest: str, body: Any) -> tuple[str, dict[str, Any]]:
             return "delete", {"where": where()}
         case "POST", "/points/count":
             return "count", {"where": where()}
+        case "POST", "/facet":
+            return "facet", {"field": body["key"], "limit": body["limit"]}
         case "POST", "/points/scroll":
             return "scroll", {"request": models.ScrollRequest.model_validate(body)}
         case "POST", "/points/query/batch":
@@ -425,6 +430,11 @@ class _Points(_Service, wire.PointsServicer):
             result=[RestToGrpc.convert_retrieved_point(record) for record in records],
             next_page_offset=None if following is None else RestToGrpc.convert_extended_point_id(following),
         )
+
+    def Facet(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = self._serve("facet", request, context, field=request.key, limit=request.limit)
+        hits = [wire.FacetHit(value=wire.FacetValue(string_value=hit.value), count=hit.count) for hit in found.hits]
+        return wire.FacetResponse(hits=hits)
 
     def QueryBatch(self, request: Any, context: Any) -> Any:  # noqa: N802
         requests = [GrpcToRest.convert_query_points(each) for each in request.query_points]

@@ -11,6 +11,7 @@ A test module subclasses `StoreContract` under a name that begins with Test and 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -218,6 +219,53 @@ class StoreContract:
         found = store.candidates(query, 3, Where(languages=("de",)))
         assert identifiers(found) == [far.id]
         assert found[0].dense_score == pytest.approx(-1.0, abs=1e-5)
+
+    def test_languages_can_be_left_out(self, store: PassageStore) -> None:
+        for language in ("en", "de", "ja"):
+            put(store, make_document(f"file:///{language}", "v1", 4, language=language))
+        found = everything(store, Where(not_languages=("de", "ja")))
+        assert {each.chunk.language for each in found} == {"en"}
+        both = Where(languages=("de", "en"), not_languages=("en",))
+        assert {each.chunk.language for each in everything(store, both)} == {"de"}
+        assert everything(store, Where(not_languages=("en", "de", "ja"))) == []
+
+    def test_every_language_has_candidates_where_the_nearest_are_all_of_one(self, store: PassageStore) -> None:
+        query = make_embedding(5)
+        near, _ = make_document("file:///near", "v1", 20, language="en")
+        put(store, (near, [query] * 20))
+        opposite = Embedding(-query.dense, SparseVector(np.array([VOCABULARY + 1], np.uint32), np.ones(1, np.float32)))
+        for language, count in (("de", 9), ("ja", 8), ("bn", 1), ("ko", 2)):
+            far, _ = make_document(f"file:///{language}", "v1", count, language=language)
+            put(store, (far, [opposite] * count))
+        staged, _ = make_document("file:///staged", "v1", 8, language="ru")
+        store.stage(staged, [query] * 8)
+        assert {each.chunk.language for each in store.candidates(query, 3)} == {"en"}
+
+        def counted(**given: Any) -> Counter[str]:
+            return Counter(each.chunk.language for each in store.candidates(query, 3, language_depth=4, **given))
+
+        found = counted()
+        assert found["de"] == found["ja"] == 4
+        assert found == {"en": 4, "de": 4, "ja": 4, "bn": 1, "ko": 2}
+        assert set(counted(where=Where(languages=("de", "bn")))) == {"de", "bn"}
+        assert set(counted(where=Where(not_languages=("en", "de")))) == {"ja", "bn", "ko"}
+        of_all = {each.chunk.id: each for each in store.candidates(query, 1000)}
+        for each in store.candidates(query, 3, language_depth=4):
+            assert (each.dense_score, each.sparse_score) == pytest.approx(
+                (of_all[each.chunk.id].dense_score, of_all[each.chunk.id].sparse_score), abs=1e-5
+            )
+
+    def test_beyond_the_most_frequent_languages_the_others_share(self, store: PassageStore) -> None:
+        query = make_embedding(5)
+        names = [f"{first}{second}" for first in "abcd" for second in "abcdefghij"]
+        for at, language in enumerate(names):
+            chunks, embeddings = make_document(f"file:///{language}", "v1", 3 if at < 36 else 2, language=language)
+            put(store, (chunks, embeddings))
+        found = Counter(each.chunk.language for each in store.candidates(query, 1, language_depth=2))
+        assert [found[language] >= 2 for language in names[:32]] == [True] * 32
+        assert sum(found[language] for language in names[32:]) >= 16
+        assert list(store.languages()) == names
+        assert store.languages()["aa"] == 3
 
     def test_documents_are_alternatives_and_no_document_means_none(self, store: PassageStore) -> None:
         for name in ("a", "b", "c"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from time import sleep
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from rag import Settings, build
+from rag import Settings, build, build_retrieval, tuned
 from rag.checkpoint import Checkpoint, inspect
 from rag.embedders import bge_m3
 from rag.embedders.bge_m3 import BgeM3Embedder
 from rag.errors import CheckpointError
+from rag.fusion import Ranking
 from rag.ports import Embedder
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
@@ -97,3 +99,22 @@ def test_a_folder_without_a_model_is_refused_each_time(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(CheckpointError):
             build.embedder(of(tmp_path))
+
+
+def test_what_was_tuned_goes_before_the_model_and_after_the_settings(
+    folder: Path, found: Checkpoint, tmp_path: Path
+) -> None:
+    def ranking(**retrieval: object) -> Ranking:
+        given = Settings(store={"path": tmp_path}, embedder={"model": str(folder)}, retrieval=retrieval)  # type: ignore[arg-type]
+        return build_retrieval.ranking(given, found)
+
+    (tmp_path / "default").mkdir()
+    before = ranking()
+    kept = tuned.Tuned("weighted", 1.0, 2.5, 4, found.fingerprint, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
+    tuned.write(tmp_path / "default", kept)
+    after = ranking()
+    assert (after.method, after.sparse_weight, after.level_k) == ("weighted", 2.5, 4)
+    own = ranking(fusion="rrf", sparse_weight=0.0, level_k=2)
+    assert (own.method, own.dense_weight, own.sparse_weight, own.level_k) == ("rrf", 1.0, 0.0, 2)
+    tuned.write(tmp_path / "default", replace(kept, fingerprint="0" * 64))
+    assert ranking() == before

@@ -172,7 +172,7 @@ def test_the_original_words_can_be_looked_at(pipe: Pipe, endpoint: Server) -> No
     sources = done.out.split("> /sources\n")[1].split("> /why")[0]
     assert sources.startswith("[1] docs/wartung.md (German)")
     why = done.out.split("> /why\n")[1].split("> /json")[0]
-    for shown in ("fused", "dense", "sparse", "matched terms", "retrieve"):
+    for shown in ("score", "dense", "sparse", "matched terms", "retrieve"):
         assert shown in why
     answer = json.loads(done.out.split("> /json\n")[1])
     assert answer["citations"][0]["quote"] == "Das Förderband wird jeden Montag gereinigt"

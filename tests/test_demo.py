@@ -126,11 +126,12 @@ def test_the_mixed_pool_of_xquad(
         store.commit(chunk.uri, "1")
     table: dict[str, list[float]] = defaultdict(list)
     for query in asked:
-        candidates = store.candidates(pocket.embed_query(query["text"]), 100)
+        candidates = store.candidates(pocket.embed_query(query["text"]), 100, language_depth=12)
         for name, ranking in (
             ("dense", Ranking(mode="dense")),
-            ("dense + 0.3 sparse", Ranking()),
+            ("weighted, sparse 0.3", Ranking(method="weighted")),
             ("rrf", Ranking(method="rrf")),
+            ("normalized, sparse 1.25", Ranking(sparse_weight=1.25)),
         ):
             ranked = [
                 (p.chunk.headings[0] == query["gold_par"], p.chunk.language) for p in rank(candidates, ranking, 100)
@@ -143,4 +144,5 @@ def test_the_mixed_pool_of_xquad(
     record_property(
         "figures", f"xquad, one foreign language holds the answer, nDCG@10 over {len(asked)} questions: {figures}"
     )
-    assert np.mean(table["dense + 0.3 sparse"]) > np.mean(table["rrf"])
+    assert np.mean(table["weighted, sparse 0.3"]) > np.mean(table["rrf"])
+    assert np.mean(table["normalized, sparse 1.25"]) > np.mean(table["dense"]) + 0.02

@@ -53,7 +53,11 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     assert set(done.json) == {"runs", "comparisons", "remarks"}
     (found,) = done.json["runs"]
     assert found["accuracy@1"] is None
-    assert (found["name"], found["model"], found["dataset"]) == ("hybrid dense=1 sparse=0.3", "pocket-m3", "small")
+    assert (found["name"], found["model"], found["dataset"]) == (
+        "hybrid fusion=normalized dense=1 sparse=0.3 level_k=8",
+        "pocket-m3",
+        "small",
+    )
     assert (found["documents"], found["questions"]) == (9, 6)
     assert len(found["matrix"]) == 6
     german = next(cell for cell in found["matrix"] if cell["question_language"] == cell["document_language"] == "de")
@@ -76,10 +80,14 @@ def test_the_table_shows_matrix_cases_preference_and_truncations(shell: Shell) -
 def test_runs_are_compared_with_the_first(shell: Shell) -> None:
     words = [word for spec in ("dense", "sparse", "hybrid sparse=1.0") for word in ("--compare", spec)]
     done = shell("small", *words, "--json")
-    assert [each["name"] for each in done.json["runs"]] == ["dense", "sparse", "hybrid dense=1 sparse=1"]
+    assert [each["name"] for each in done.json["runs"]] == [
+        "dense",
+        "sparse",
+        "hybrid fusion=normalized dense=1 sparse=1 level_k=8",
+    ]
     assert [each["truncations"] != [] for each in done.json["runs"]] == [True, False, True]
     pairs = [(each["first"], each["second"]) for each in done.json["comparisons"]]
-    assert pairs == [("dense", "sparse"), ("dense", "hybrid dense=1 sparse=1")]
+    assert pairs == [("dense", "sparse"), ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8")]
     places = {each["place"] for each in done.json["comparisons"][0]["places"]}
     assert {"de → fr", "en → en", "all", "one"} <= places
     for each in done.json["comparisons"][0]["places"]:
@@ -230,16 +238,24 @@ def test_of_an_index_languages_can_be_chosen(shell: Shell, index: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["dense", "sparse", "hybrid dense=2 sparse=0.3", "hybrid fusion=rrf rrf_k=60", "dense model=pocket-m3"],
+    [
+        "dense",
+        "sparse",
+        "hybrid fusion=normalized dense=2 sparse=0.3 level_k=7",
+        "hybrid fusion=weighted dense=2 sparse=0.3",
+        "hybrid fusion=rrf rrf_k=60",
+        "dense model=pocket-m3",
+    ],
 )
 def test_the_name_of_a_run_asks_for_it(text: str) -> None:
     spec = specs.parse(text)
     given = dict(spec.retrieval)
     ranking = Ranking(
         mode=given["mode"],  # type: ignore[arg-type]
-        method=given.get("fusion", "weighted"),  # type: ignore[arg-type]
+        method=given.get("fusion", "normalized"),  # type: ignore[arg-type]
         dense_weight=float(given.get("dense_weight", 1)),
         sparse_weight=float(given.get("sparse_weight", 0.3)),
+        level_k=int(given.get("level_k", 5)),
         rrf_k=int(given.get("rrf_k", 60)),
     )
     assert specs.name(ranking, spec.model) == text

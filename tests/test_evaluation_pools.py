@@ -16,7 +16,7 @@ from rag.evaluation.measure import evaluate
 from rag.evaluation.pools import Pool
 from rag.evaluation.problems import DatasetError
 from rag.evaluation.scoring import ExactRanker, order
-from rag.fusion import Ranking, rank
+from rag.fusion import Ranking, numbered, rank
 from rag.ports import Embedder
 from rag.types import Candidate, Chunk, Embedding, SparseVector
 from tests.evaluation_data import CORPUS, QUERIES, write_dataset
@@ -75,15 +75,22 @@ def test_documents_in_one_language_make_no_case(tmp_path: Path) -> None:
 # Order
 
 
-def candidate(name: str, dense: float, sparse: float) -> Candidate:
-    chunk = Chunk(name, "u", "v", 0, 1, "t", 0, 1, "t", (), None, "en", "en", "txt", "h", 0.0)
+def candidate(name: str, dense: float, sparse: float, language: str) -> Candidate:
+    chunk = Chunk(name, "u", "v", 0, 1, "t", 0, 1, "t", (), None, language, language, "txt", "h", 0.0)
     return Candidate(chunk, dense, sparse)
 
 
 rankings = st.one_of(
     st.just(Ranking(mode="dense")),
     st.just(Ranking(mode="sparse")),
-    st.builds(Ranking, dense_weight=st.sampled_from([0.0, 1.0]), sparse_weight=st.sampled_from([0.0, 0.3, 1.0])),
+    st.builds(
+        Ranking,
+        method=st.sampled_from(["normalized", "weighted"]),
+        dense_weight=st.sampled_from([0.0, 1.0]),
+        sparse_weight=st.sampled_from([0.0, 0.3, 1.0]),
+        level_k=st.sampled_from([1, 2, 5]),
+        level_enough=st.sampled_from([1, 3, 19]),
+    ),
     st.builds(Ranking, method=st.just("rrf"), rrf_k=st.sampled_from([1, 60])),
 )
 
@@ -92,18 +99,26 @@ rankings = st.one_of(
 @given(
     st.lists(
         # Few values, so that many are equal.
-        st.tuples(st.sampled_from([-0.5, 0.0, 0.25, 0.5]), st.sampled_from([0.0, 0.25, 0.5]), st.booleans()),
+        st.tuples(
+            st.sampled_from([-0.5, 0.0, 0.25, 0.5]),
+            st.sampled_from([0.0, 0.25, 0.5]),
+            st.booleans(),
+            st.sampled_from(["de", "en", "ja"]),
+        ),
         min_size=1,
         max_size=12,
     ),
     rankings,
 )
 def test_documents_come_in_the_order_of_fusion_ties_and_documents_left_out_included(
-    scores: list[tuple[float, float, bool]], ranking: Ranking
+    scores: list[tuple[float, float, bool, str]], ranking: Ranking
 ) -> None:
-    dense, sparse, left_out = (np.array([column]) for column in zip(*scores, strict=True))
-    found = [f"{at:02}" for at in next(order(dense, sparse, left_out, ranking))]
-    there = [candidate(f"{at:02}", d, s) for at, (d, s, out) in enumerate(scores) if not out]
+    dense, sparse, left_out, languages = zip(*scores, strict=True)
+    which = numbered(languages)
+    found = [
+        f"{at:02}" for at in next(order(np.array([dense]), np.array([sparse]), np.array([left_out]), which, ranking))
+    ]
+    there = [candidate(f"{at:02}", d, s, language) for at, (d, s, out, language) in enumerate(scores) if not out]
     assert found == [passage.chunk.id for passage in rank(there, ranking, len(scores))]
 
 

@@ -36,11 +36,11 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests, Retrie
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from ingest import ingest
-from rag import Answer, CrossLingualRAG, Passage, Settings, Where, build
+from rag import Answer, CrossLingualRAG, Settings, Where, build, build_retrieval
 from rag.errors import EmbeddingError, EndpointError, InputError
 from rag.langchain import AnswerRunnable, BgeM3Embeddings, CrossLingualRetriever, answer_runnable, document_of
 from rag.ports import Embedder, PassageStore
-from rag.retrieval import Retriever
+from rag.retrieval import Retrieved, Retriever
 from tests.openai_server import Reply, Server, answering, breaking, scripted_server, status, text, whole
 
 QUESTION = "How often is the Beltomat conveyor belt cleaned, and who checks the tension?"
@@ -97,7 +97,9 @@ class Parts:
 @pytest.fixture(scope="module")
 def parts(index: Settings, pocket: Embedder) -> Iterator[Parts]:
     with closing(build.store(index)) as store:
-        yield Parts(index, pocket, store, Retriever(pocket, store, build.ranking(index, build.checkpoint(index))))
+        yield Parts(
+            index, pocket, store, Retriever(pocket, store, build_retrieval.ranking(index, build.checkpoint(index)))
+        )
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def test_documents_are_the_passages_of_the_same_retrieval(rag: CrossLingualRAG) 
         for name in ("rank", "score", "dense_score", "sparse_score"):
             assert document.metadata[name] == getattr(passage, name)
         plain = "source uri version title heading page language document_language format ordinal chunk_count"
-        assert document.metadata.keys() == {*plain.split(), *_SCORES, "span", "metadata"}
+        assert document.metadata.keys() == {*plain.split(), *_SCORES, "span", "metadata", "copies"}
         for name in plain.split():
             assert document.metadata[name] == getattr(chunk, name)
 
@@ -232,9 +234,9 @@ def test_asynchronous_retrieval_runs_in_another_thread(parts: Parts) -> None:
     ran_in: list[int] = []
 
     class Noting(CrossLingualRAG):
-        def retrieve(self, *arguments: Any, **named: Any) -> list[Passage]:
+        def search(self, *arguments: Any, **named: Any) -> Retrieved:
             ran_in.append(threading.get_ident())
-            return super().retrieve(*arguments, **named)
+            return super().search(*arguments, **named)
 
     noting = Noting(parts.retriever, parts.store, build.chat_model(parts.settings, parts.embedder))
     retriever = CrossLingualRetriever(rag=noting)

@@ -1,4 +1,4 @@
-"""Questions from the standard input, and `rag search --why`."""
+"""Questions from the standard input, and `rag search --explain`."""
 
 from __future__ import annotations
 
@@ -95,14 +95,22 @@ def test_at_a_terminal_it_says_that_it_waits(library: Path) -> None:
         assert terminal.exit_code() == 130
 
 
-def test_why_shows_scores_and_the_words_that_matched(rag: Shell) -> None:
-    best, other = rag("search", "Förderband am Montag", "--why", "-k", "2", "--json").lines
+def test_explain_shows_scores_the_words_that_matched_and_why_one_is_before_the_next(rag: Shell) -> None:
+    best, other = rag("search", "Förderband am Montag", "--explain", "-k", "2", "--json").lines
     weights = {term["term"]: term["weight"] for term in best["matched_terms"]}
     assert "Förderband" in weights
     assert sum(weights.values()) == pytest.approx(best["sparse_score"], abs=1e-3)
     assert list(weights.values()) == sorted(weights.values(), reverse=True)
-    shown = rag("search", "Förderband am Montag", "--why", "-k", "2").out
-    assert f"dense {best['dense_score']:.3f}  sparse {best['sparse_score']:.3f}  matched terms: " in shown
+    shown = rag("search", "Förderband am Montag", "--explain", "-k", "2").out
+    assert (
+        f"dense {best['dense_score']:.3f}  sparse {best['sparse_score']:.3f}  fused {best['fused_score']:.3f}" in shown
+    )
+    assert f"level of German {best['level']:.3f}  normalized {best['score']:.3f}" in shown
+    parts = best["before_next"]
+    assert parts.pop("total") == pytest.approx(best["score"] - other["score"], abs=1e-5)
+    assert sum(parts.values()) == pytest.approx(best["score"] - other["score"], abs=1e-5)
+    assert f"before the next by {best['score'] - other['score']:.3f}: " in shown
+    assert other["before_next"] is None
     assert f"Förderband {weights['Förderband']:.3f}" in shown
     assert "matched_terms" not in rag("search", "Montag", "-k", "1", "--json").json
     assert other["matched_terms"] == [] or other["sparse_score"] > 0

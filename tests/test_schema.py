@@ -14,8 +14,8 @@ from rag.identity import point_id
 from rag.stores.schema import (
     LIVE,
     STAGED,
+    Selection,
     chunk_of,
-    conditions_of,
     document_of,
     newest_versions,
     one_version_a_document,
@@ -23,6 +23,7 @@ from rag.stores.schema import (
     require_match,
     require_query,
     require_storable,
+    selection_of,
 )
 from rag.types import ANYWHERE, Candidate, Chunk, Where
 from tests.store_contract import DIMENSION, INFO, make_chunk, make_embedding
@@ -69,28 +70,29 @@ def test_point_ids_are_version_five_uuids_of_all_three_parts() -> None:
 
 
 def test_anywhere_means_every_live_point() -> None:
-    assert conditions_of(ANYWHERE) == {"state": [LIVE]}
+    assert selection_of(ANYWHERE) == Selection({"state": [LIVE]})
 
 
 def test_a_filter_that_nothing_can_fulfil_is_known_without_asking() -> None:
-    assert conditions_of(Where(uris=())) is None
-    assert conditions_of(Where(metadata={"a.b": "x"})) is None
-    assert conditions_of(Where(metadata={"": "x"})) is None
+    assert selection_of(Where(uris=())) is None
+    assert selection_of(Where(metadata={"a.b": "x"})) is None
+    assert selection_of(Where(metadata={"": "x"})) is None
 
 
 def test_metadata_is_looked_up_inside_its_object() -> None:
     where = Where(languages=("de", "en"), uris=("file:///a",), metadata={"team": "ops"})
-    assert conditions_of(where) == {
-        "state": [LIVE],
-        "language": ["de", "en"],
-        "uri": ["file:///a"],
-        "metadata.team": ["ops"],
-    }
+    assert selection_of(where) == Selection(
+        {"state": [LIVE], "language": ["de", "en"], "uri": ["file:///a"], "metadata.team": ["ops"]}
+    )
+
+
+def test_languages_that_are_not_wanted_are_conditions_that_must_not_hold() -> None:
+    assert selection_of(Where(not_languages=("en", "fr"))) == Selection({"state": [LIVE]}, {"language": ["en", "fr"]})
 
 
 def test_globs_are_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="expanded"):
-        conditions_of(Where(sources=("*.md",)))
+        selection_of(Where(sources=("*.md",)))
 
 
 def test_the_version_ingested_last_wins_whatever_the_order() -> None:

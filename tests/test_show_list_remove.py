@@ -170,7 +170,18 @@ def test_show_for_programs_has_the_fields_of_list_and_search(shell: Shell, monke
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
     found = shell("rag", "search", "Schraube Newtonmeter", "--source", "docs/handbuch.md", "-k", "1", "--json").lines[0]
     same = passages[found["ordinal"]]
-    assert set(found) - {"rank", "score", "dense_score", "sparse_score"} == set(same) - {"neighbour"}
+    of_search = {
+        "rank",
+        "score",
+        "dense_score",
+        "sparse_score",
+        "fused_score",
+        "level",
+        "rerank_score",
+        "wording",
+        "copies",
+    }
+    assert set(found) - of_search == set(same) - {"neighbour"}
     assert all(found[name] == value for name, value in same.items() if name != "neighbour")
 
 

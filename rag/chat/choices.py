@@ -34,10 +34,12 @@ def docs_lang(chat: Chat, argument: str) -> None:
     where = chat.conversation.options.where
     if argument:
         tags = () if argument == "all" else tuple(argument.replace(",", " ").split())
-        where = replace(where, languages=where_from(tags, (), ()).languages)
+        where = replace(where, languages=where_from(tags, (), ()).languages, not_languages=())
         chat.conversation.change(where=where)
+    if where.not_languages:
+        chat.say(f"No passages in {', '.join(map(_called, where.not_languages))} are searched.")
     if not where.languages:
-        chat.say("Passages in all languages are searched.")
+        chat.say(f"Passages in all {'other ' if where.not_languages else ''}languages are searched.")
         return
     chat.say(f"Only passages in {', '.join(map(_called, where.languages))} are searched.")
     held_languages = {primary(document.language) for document in chat.documents()}
@@ -50,7 +52,7 @@ def narrow(chat: Chat, argument: str) -> None:
     """Shows or sets the filter on sources and metadata."""
     where = chat.conversation.options.where
     if argument == "off":
-        where = Where(languages=where.languages)
+        where = Where(languages=where.languages, not_languages=where.not_languages)
     elif argument:
         try:
             words = shlex.split(argument)
@@ -62,7 +64,7 @@ def narrow(chat: Chat, argument: str) -> None:
         if wrong := [word for word in words if "=" not in word.strip("=")]:
             raise InputError(f"/filter {wrong[0]} is not of the form key=value, as in /filter site=linz; or off")
         pairs = tuple(word for word in words if not word.startswith("source="))
-        where = replace(where_from((), sources, pairs), languages=where.languages)
+        where = replace(where_from((), sources, pairs), languages=where.languages, not_languages=where.not_languages)
     chat.conversation.change(where=where)
     if not where.sources and not where.metadata:
         chat.say("No filter: all documents are searched.")

@@ -12,7 +12,8 @@ from rag.citations import MarkerFilter
 from rag.errors import InputError
 from rag.language import choose
 from rag.pipeline import CrossLingualRAG
-from rag.types import ANYWHERE, Answer, Message, Mode, Passage, TextDelta, Where
+from rag.retrieval import Retrieved
+from rag.types import ANYWHERE, Answer, Message, Mode, TextDelta, Where
 
 _MOST_TURNS: Final = 8
 _MOST_CHARACTERS: Final = 8000
@@ -102,9 +103,9 @@ class Conversation:
             if isinstance(event, Answer) and event.text.strip():
                 self.session.add(event, scope=scope, replaces_last=again)
 
-    def search(self, question: str, *, k: int = 10) -> list[Passage]:
+    def search(self, question: str, *, k: int = 10) -> Retrieved:
         """The passages that fit `question`, without an answer; leaves no turn."""
-        return self.rag.retrieve(question, k=k, where=self.options.where, mode=self.options.mode)
+        return self.rag.search(question, k=k, where=self.options.where, mode=self.options.mode)
 
     def change(self, **options: object) -> None:
         """Sets options for the questions that follow."""

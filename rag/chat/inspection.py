@@ -19,11 +19,14 @@ def search(chat: Chat, argument: str) -> None:
     """Shows passages without an answer; /quote N then shows one in full."""
     if not argument:
         raise InputError("/search needs a question: /search how long is the warranty")
-    passages = chat.conversation.search(argument)
+    found = chat.conversation.search(argument)
+    passages = found.passages
     for passage in passages:
         chat.say(passage_text(passage))
     if not passages:
         chat.say("No passage found.")
+    for remark in found.remarks:
+        chat.say(f"({printable(remark)})")
     chat.number({passage.rank: [passage] for passage in passages})
 
 
@@ -67,7 +70,7 @@ def why(chat: Chat, argument: str) -> None:
     terms = chat.rag.matched_terms(answer.question, answer.passages)
     for passage, matched in zip(answer.passages, terms, strict=True):
         chat.say(f"[{passage.rank}] {_place(passage)}{'' if passage.rank in cited else '  (not cited)'}")
-        chat.say(f"    fused {passage.score:.3f}  dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}")
+        chat.say(f"    score {passage.score:.3f}  dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}")
         shown = ", ".join(f"{printable(term.term)} {term.weight:.3f}" for term in matched[:_TERMS])
         chat.say(f"    matched terms: {shown or 'none'}")
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.timings.items())

@@ -122,6 +122,7 @@ def _status(chat: Chat) -> str:
         chat.settings.store.collection,
         f"answers in {options.language}" if options.language else "",
         f"only {' '.join(options.where.languages)}" if options.where.languages else "",
+        f"not {' '.join(options.where.not_languages)}" if options.where.not_languages else "",
         "filtered" if options.where.sources or options.where.metadata else "",
         counted(len(chat.conversation.session.turns), "turn"),
         "loading the model …" if chat.is_loading else "",

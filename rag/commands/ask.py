@@ -36,6 +36,7 @@ def ask(
     language: str | None,
     count: int,
     languages: tuple[str, ...],
+    not_languages: tuple[str, ...],
     source: tuple[str, ...],
     where: tuple[str, ...],
     as_json: bool,
@@ -67,7 +68,9 @@ def ask(
     answer: Answer | None = None
     with open_rag(settings) as rag, ExitStack() as until_shown:
         shown: MarkdownStream | None = None
-        for event in rag.stream(question, language=language, k=count, where=where_from(languages, source, where)):
+        for event in rag.stream(
+            question, language=language, k=count, where=where_from(languages, source, where, not_languages)
+        ):
             if not isinstance(event, TextDelta):
                 answer = event
             elif not (as_json or no_stream):

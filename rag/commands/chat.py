@@ -30,6 +30,7 @@ def chat(
     count: int,
     mode: str | None,
     languages: tuple[str, ...],
+    not_languages: tuple[str, ...],
     source: tuple[str, ...],
     where: tuple[str, ...],
     store: str | None,
@@ -68,6 +69,8 @@ def chat(
     kept = SessionFolder(settings.chat.path, keep=settings.chat.keep)
     session = kept.latest() if go_on else kept.open(name) if name else None
     options = Options(
-        language=parse_tag(language) if language else None, where=where_from(languages, source, where), k=count
+        language=parse_tag(language) if language else None,
+        where=where_from(languages, source, where, not_languages),
+        k=count,
     )
     return talk(settings, options, session)

@@ -71,6 +71,7 @@ def generate(
     seed: int,
     count: int,
     languages: tuple[str, ...],
+    not_languages: tuple[str, ...],
     source: tuple[str, ...],
     where: tuple[str, ...],
     yes: bool,
@@ -109,7 +110,8 @@ def generate(
     settings = load_settings(store=store, collection=collection, model=model)
     if not settings.llm.model:
         raise NotConfiguredError("no language model is configured: set RAG_LLM__MODEL, or run `rag init`")
-    choice = _Choice(out, _tags(language), questions, per_document, seed, count, where_from(languages, source, where))
+    drawn_from = where_from(languages, source, where, not_languages)
+    choice = _Choice(out, _tags(language), questions, per_document, seed, count, drawn_from)
     with closing(build.store(settings)) as index:
         run = _prepared(settings, index, choice)
         cost = estimate(run.wanted.outstanding(run.files))
@@ -175,13 +177,12 @@ def _prepared(settings: Settings, index: PassageStore, choice: _Choice) -> _Run:
         InputError: there is nothing to ask about, or the earlier run was begun with something else.
         NotConfiguredError: the index or its model cannot be used.
     """
-    from rag import build
+    from rag import build, build_retrieval
     from rag.errors import InputError
     from rag.evaluation import generate, generate_passages
     from rag.evaluation.generate_files import QuestionFiles
     from rag.identity import text_hash
     from rag.rendering.text import counted
-    from rag.retrieval import Retriever
     from rag.stores.tenants import require_tenant
     from rag.types import Where
 
@@ -190,7 +191,7 @@ def _prepared(settings: Settings, index: PassageStore, choice: _Choice) -> _Run:
     found = build.checkpoint(settings, info)
     embedder = build.embedder(settings, found)
     build.require_fit(index, embedder, settings)
-    ranking = build.ranking(settings, found)
+    ranking = build_retrieval.ranking(settings, found)
     documents = generate_passages.documents(index, choice.where)
     digest = text_hash("\n".join(f"{document.uri} {document.version}" for document in documents))
     ranked_by = {**asdict(ranking), "depth": settings.retrieval.depth}
@@ -211,7 +212,7 @@ def _prepared(settings: Settings, index: PassageStore, choice: _Choice) -> _Run:
         )
     # The question is looked for among everything its asker would search, not only where passages were drawn from.
     tenant = {info.tenant_key: choice.where.metadata[info.tenant_key]} if info.tenant_key else {}
-    retriever = Retriever(embedder, index, ranking, depth=settings.retrieval.depth)
+    retriever = build_retrieval.retriever(settings, embedder, index, ranking, found)
     return _Run(
         generate.Wanted(choice.languages, choice.questions, passages),
         files,

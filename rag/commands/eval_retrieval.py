@@ -27,7 +27,7 @@ _SHOWN_AT_ONCE = 50
     "--gold", type=click.Path(path_type=Path), metavar="FILE", help="Questions whose sources the index holds."
 )
 @click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), help="Which scores rank.")
-@click.option("--fusion", type=click.Choice(["weighted", "rrf"]), help="How hybrid joins them.")
+@click.option("--fusion", type=click.Choice(["normalized", "weighted", "rrf"]), help="How hybrid ranks.")
 @click.option("--dense-weight", metavar="X", help="Weight of the dense score in hybrid.")
 @click.option("--sparse-weight", metavar="X", help="Weight of the sparse score in hybrid.")
 @click.option(

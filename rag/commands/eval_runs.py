@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag.commands.progress import progress
 from rag.commands.shared import load_settings
 from rag.errors import InputError
 from rag.evaluation import beir, bitext, gold, specs
@@ -22,8 +22,6 @@ from rag.fusion import Ranking
 from rag.types import Passage, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rag_config.settings import Settings
 
     from rag.evaluation.datasets import Dataset
@@ -97,7 +95,7 @@ def over_dataset(paths: Sequence[Path], choice: Choice) -> Results:
     vectors: dict[str, Vectors] = {}
     for run in runs:
         if run.embedder.model not in vectors:
-            with _progress(f"embedding with {run.embedder.model}") as show:
+            with progress(f"embedding with {run.embedder.model}") as show:
                 vectors[run.embedder.model] = embed(dataset, run.embedder, show)
     cut = {model: truncations(dataset, found) for model, found in vectors.items() if _uses_dense(runs, model)}
     measured = []
@@ -143,7 +141,7 @@ def _through_the_pipeline(run: _Run, dataset: Dataset, everywhere: Where) -> Mea
 
     searches = len(dataset.questions) * (len(dataset.document_languages) + 1)  # at most
     depth = run.settings.retrieval.depth
-    with open_rag(run.settings) as rag, _progress(run.name) as show:
+    with open_rag(run.settings) as rag, progress(run.name) as show:
 
         def retrieve(question: str, where: Where) -> Sequence[Passage]:
             return rag.retrieve(question, k=depth, where=where)
@@ -188,14 +186,14 @@ def _sampled(dataset: Dataset, choice: Choice) -> Dataset:
 
 def _runs(choice: Choice) -> list[_Run]:
     """Raises InputError where two runs are the same."""
-    from rag import build
+    from rag import build, build_retrieval
 
     settings = choice.settings()
     several = len({each.embedder.model for each in settings}) > 1
     runs: list[_Run] = []
     for each in settings:
         found = build.checkpoint(each)
-        embedder, ranking = build.embedder(each, found), build.ranking(each, found)
+        embedder, ranking = build.embedder(each, found), build_retrieval.ranking(each, found)
         name = specs.name(ranking, embedder.model if several else None)
         if name in {run.name for run in runs}:
             raise InputError(f"--compare: two runs are {name!r}: leave one out")
@@ -214,18 +212,3 @@ def _compared(measured: Sequence[Measured], remarks: Sequence[str]) -> Results:
         tuple(compare(first, other) for other in others),
         tuple(remarks),
     )
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on stderr that tells how much is done; nothing where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

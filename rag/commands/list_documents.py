@@ -42,6 +42,7 @@ _ORDERS: dict[str, Callable[[StoredDocument], Any]] = {
 @shared_options
 def list_documents(
     languages: tuple[str, ...],
+    not_languages: tuple[str, ...],
     source: tuple[str, ...],
     where: tuple[str, ...],
     order: str,
@@ -66,7 +67,7 @@ def list_documents(
     from rag.rendering.screen import Screen
 
     settings = load_settings(store=store, collection=collection, model=model)
-    wanted = where_from(languages, source, where)
+    wanted = where_from(languages, source, where, not_languages)
     with closing(build.store(settings)) as index:
         documents = list(index.documents())
     found = sorted(_filtered(documents, wanted), key=lambda document: (_ORDERS[order](document), document.source))
@@ -91,6 +92,7 @@ def _filtered(documents: Sequence[StoredDocument], wanted: Where) -> list[Stored
         document
         for document in documents
         if (not wanted.languages or primary(document.language) in wanted.languages)
+        and primary(document.language) not in wanted.not_languages
         and all(document.metadata.get(key) == value for key, value in wanted.metadata.items())
     ]
 

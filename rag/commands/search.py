@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import zip_longest
 
 import click
 
 from rag.commands.shared import filter_options, load_settings, question_argument, shared_options
-
-if TYPE_CHECKING:
-    from rag.types import MatchedTerm, Passage
-
-_TERMS = 8  # of a passage, for people; --json has them all
 
 
 @click.command()
@@ -23,7 +17,7 @@ _TERMS = 8  # of a passage, for people; --json has them all
 )
 @click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), help="Which scores rank.")
 @filter_options
-@click.option("--why", is_flag=True, help="Below each passage its scores and the words it shares with QUESTION.")
+@click.option("--explain", "--why", is_flag=True, help="Below each passage its scores, and why it is before the next.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @shared_options
 def search(
@@ -31,9 +25,10 @@ def search(
     count: int,
     mode: str | None,
     languages: tuple[str, ...],
+    not_languages: tuple[str, ...],
     source: tuple[str, ...],
     where: tuple[str, ...],
-    why: bool,
+    explain: bool,
     as_json: bool,
     store: str | None,
     collection: str | None,
@@ -45,13 +40,15 @@ def search(
     rag search "What torque do the M8 bolts need?"
     # The best five, in Japanese or English alone:
     rag search "Wie lange gilt die Garantie?" --in ja --in en -k 5
-    # Which terms and scores brought each passage up:
-    rag search "remote work" --why
+    # Which scores and words brought each passage up, and why it is before the next:
+    rag search "remote work" --explain
     # For programs: one JSON object a line.
     rag search "remote work" --source 'policies/*' --where department=hr --json | jq -r .text
     """
     from rag.api import open_rag
+    from rag.commands.search_explanation import advantage, explanation
     from rag.filters import where_from
+    from rag.normalization import printable
     from rag.rendering.passages import laid_out
     from rag.rendering.records import passage_fields, to_json
     from rag.rendering.screen import Screen
@@ -60,29 +57,21 @@ def search(
     settings = load_settings(store=store, collection=collection, model=model, mode=mode)
     screen = Screen.of(sys.stdout, right_to_left=settings.right_to_left)
     with open_rag(settings) as rag:
-        passages = rag.retrieve(question, k=count, where=where_from(languages, source, where))
-        matched = rag.matched_terms(question, passages) if why else [()] * len(passages)
-    for passage, terms in zip(passages, matched, strict=True):
+        found = rag.search(question, k=count, where=where_from(languages, source, where, not_languages))
+        matched = rag.matched_terms(question, found.passages) if explain else [()] * len(found.passages)
+    for passage, after, terms in zip_longest(found.passages, found.passages[1:], matched):
         if as_json:
-            found = (
-                {"matched_terms": [{"term": each.term, "weight": round(each.weight, 6)} for each in terms]}
-                if why
-                else {}
-            )
-            click.echo(to_json(passage_fields(passage) | found))
+            fields = passage_fields(passage)
+            if explain:
+                fields["matched_terms"] = [{"term": each.term, "weight": round(each.weight, 6)} for each in terms]
+                parts = advantage(passage, after, found.ranking) if after else {}
+                fields["before_next"] = {part: round(value, 6) for part, value in parts.items()} or None
+            click.echo(to_json(fields))
         else:
             click.echo(laid_out(passage_text(passage), screen))
-            if why:
-                click.echo(laid_out(_reasons(passage, terms), screen))
-    if not passages and not as_json:
+            if explain:
+                click.echo(laid_out(explanation(passage, after, terms, found.ranking), screen))
+    for remark in found.remarks:
+        click.echo(f"rag: {printable(remark)}", err=True)
+    if not found.passages and not as_json:
         click.echo("No passage found.", err=True)
-
-
-def _reasons(passage: Passage, terms: Sequence[MatchedTerm]) -> str:
-    """The scores of a passage and the words that it shares with the question, below what is shown of it."""
-    from rag.normalization import printable
-
-    shown = ", ".join(f"{printable(term.term)} {term.weight:.3f}" for term in terms[:_TERMS])
-    more = f" and {len(terms) - _TERMS} more" if len(terms) > _TERMS else ""
-    scores = f"dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}"
-    return f"    {scores}  matched terms: {shown or 'none'}{more}"

@@ -61,10 +61,17 @@ def question_argument(command: Command) -> Command:
 
 
 def filter_options(command: Command) -> Command:
-    """Adds --in, --source and --where."""
+    """Adds --in, --not-in, --source and --where."""
     for option in (
         click.option("--where", "where", multiple=True, metavar="KEY=VALUE", help="Only documents with this metadata."),
         click.option("--source", "source", multiple=True, metavar="GLOB", help="Only documents whose path matches."),
+        click.option(
+            "--not-in",
+            "not_languages",
+            multiple=True,
+            metavar="LANG",
+            help="No passages in this language; repeatable.",
+        ),
         click.option(
             "--in", "languages", multiple=True, metavar="LANG", help="Only passages in this language; repeatable."
         ),

@@ -79,6 +79,7 @@ def _chosen(reader: PassageReader, uri: str, where: Where, count: int, seed: int
         chunk
         for chunk in reader.chunks(uri)
         if (not where.languages or primary(chunk.language) in where.languages)
+        and primary(chunk.language) not in where.not_languages
         and _letters(chunk.text) >= ENOUGH_LETTERS
     ]
     return sorted(fitting, key=lambda chunk: _lot(seed, f"{uri}\n{chunk.ordinal}"))[:count]

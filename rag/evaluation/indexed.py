@@ -57,7 +57,9 @@ class IndexRanker:
         if self._on_search:
             self._on_search(self._searches)
         # A document that came in while questions were asked is nobody's gold.
-        found = list(dict.fromkeys(self._positions.get(passage.chunk.uri, -1) for passage in passages))
+        # A copy that was folded into a result stands with it, not further down.
+        uris = (chunk.uri for passage in passages for chunk in (passage.chunk, *passage.copies))
+        found = list(dict.fromkeys(self._positions.get(uri, -1) for uri in uris))
         if language is None:
             self._everywhere[question] = found
         return found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rag.evaluation.datasets import Dataset
 from rag.evaluation.pools import Pool
 from rag.evaluation.windows import refuse_long_questions, within_window
-from rag.fusion import Ranking
+from rag.fusion import Ranking, fused, language_levels, numbered
 from rag.ports import Embedder
 from rag.types import Embedding
 
@@ -134,6 +134,7 @@ class ExactRanker:
             columns.setdefault((document.pool, document.language), []).append(position)
         self._columns = {which: np.array(positions) for which, positions in columns.items()}
         self._all = np.arange(len(dataset.documents))
+        self._languages = numbered([document.language for document in dataset.documents])
 
     def ranked(self, pool: Pool) -> Iterator[list[int]]:
         """Of each question in turn: positions of the `DEPTH` best documents, best first."""
@@ -147,12 +148,16 @@ class ExactRanker:
             left_out = np.zeros(dense_scores.shape, dtype=bool)
             for row, positions in enumerate(pool.left_out[first : first + rows]):
                 left_out[row, np.searchsorted(columns, sorted(positions))] = True
-            for best in order(dense_scores, sparse_scores, left_out, self._ranking):
+            for best in order(dense_scores, sparse_scores, left_out, self._languages[columns], self._ranking):
                 yield columns[best].tolist()
 
 
 def order(
-    dense: NDArray[np.float64], sparse: NDArray[np.float64], left_out: NDArray[np.bool_], ranking: Ranking
+    dense: NDArray[np.float64],
+    sparse: NDArray[np.float64],
+    left_out: NDArray[np.bool_],
+    languages: NDArray[np.intp],
+    ranking: Ranking,
 ) -> Iterator[NDArray[np.intp]]:
     """Columns of the best documents of each row, best first; equal scores in the order of columns.
 
@@ -160,31 +165,16 @@ def order(
         dense: of shape (questions, documents).
         sparse: likewise; 0 where no token is shared.
         left_out: likewise; documents that are not there for that question.
+        languages: (documents,) number of each one's language.
         ranking: as for `rag.fusion.rank`, whose order this is.
     """
-    if ranking.mode == "dense":
-        scores = dense
-    elif ranking.mode == "sparse":
-        scores = np.where(sparse > 0, sparse, -np.inf)
-    elif ranking.method == "weighted":
-        scores = ranking.dense_weight * dense + ranking.sparse_weight * sparse
-    else:
-        last_dense, last_sparse = np.where(left_out, -np.inf, dense), np.where(left_out, -np.inf, sparse)
-        scores = _reciprocal_ranks(last_dense, last_sparse, ranking.rrf_k)
-    scores = np.where(left_out, -np.inf, scores)
+    scores = fused(np.where(left_out, -np.inf, dense), sparse, ranking)
+    if ranking.normalizes:
+        scores = scores - language_levels(scores, languages, ranking.level_k, ranking.level_enough)
     found = np.count_nonzero(scores > -np.inf, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     for row, count in zip(best, found, strict=True):
         yield row[:count]
-
-
-def _reciprocal_ranks(dense: NDArray[np.float64], sparse: NDArray[np.float64], rrf_k: int) -> NDArray[np.float64]:
-    """As `rag.fusion`: equal scores share the better rank, and where no token is shared there is no sparse rank."""
-    from scipy.stats import rankdata
-
-    scores = 1 / (rrf_k + rankdata(-dense, method="min", axis=1))
-    scores += np.where(sparse > 0, 1 / (rrf_k + rankdata(-sparse, method="min", axis=1)), 0.0)
-    return np.asarray(scores, dtype=np.float64)
 
 
 def _sparse(embeddings: Sequence[Embedding], width: int) -> csr_array:

@@ -1,4 +1,4 @@
-"""Runs as they are asked for and named: `dense`, `hybrid dense=1 sparse=0.3`, `hybrid fusion=rrf rrf_k=60`."""
+"""Runs as they are asked for and named: `dense`, `hybrid fusion=weighted sparse=0.3`, `hybrid fusion=rrf rrf_k=60`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from rag.errors import InputError
 from rag.fusion import Ranking
 
 _MODES = ("hybrid", "dense", "sparse")
-_SETTINGS = {"fusion": "fusion", "dense": "dense_weight", "sparse": "sparse_weight", "rrf_k": "rrf_k"}
+_SETTINGS = {
+    "fusion": "fusion",
+    "dense": "dense_weight",
+    "sparse": "sparse_weight",
+    "level_k": "level_k",
+    "rrf_k": "rrf_k",
+}
 """Word → setting of the group `retrieval`; they change the hybrid order alone."""
 
 
@@ -39,8 +45,8 @@ def parse(text: str) -> RunSpec:
             key, value = "mode", word
         elif not equals or not value or key not in ("model", *_SETTINGS):
             raise InputError(
-                f"--compare {text!r}: {word!r} is unknown: give {', '.join(_MODES)}, model=M, fusion=weighted|rrf, "
-                "dense=X, sparse=X or rrf_k=N"
+                f"--compare {text!r}: {word!r} is unknown: give {', '.join(_MODES)}, model=M, "
+                "fusion=normalized|weighted|rrf, dense=X, sparse=X, level_k=N or rrf_k=N"
             )
         if key in values:
             raise InputError(f"--compare {text!r}: {key} is given twice: give it once")
@@ -64,5 +70,6 @@ def name(ranking: Ranking, model: str | None = None) -> str:
     if ranking.mode == "hybrid" and ranking.method == "rrf":
         words += ["fusion=rrf", f"rrf_k={ranking.rrf_k}"]
     elif ranking.mode == "hybrid":
-        words += [f"dense={ranking.dense_weight:g}", f"sparse={ranking.sparse_weight:g}"]
+        words += [f"fusion={ranking.method}", f"dense={ranking.dense_weight:g}", f"sparse={ranking.sparse_weight:g}"]
+        words += [f"level_k={ranking.level_k}"] if ranking.normalizes else []
     return " ".join(words + ([f"model={model}"] if model else []))

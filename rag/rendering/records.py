@@ -25,7 +25,12 @@ def passage_fields(passage: Passage) -> dict[str, Any]:
         "score": round(passage.score, 6),
         "dense_score": round(passage.dense_score, 6),
         "sparse_score": round(passage.sparse_score, 6),
+        "fused_score": round(passage.fused_score, 6),
+        "level": round(passage.level, 6),
+        "rerank_score": None if passage.rerank_score is None else round(passage.rerank_score, 6),
+        "wording": passage.wording,
         **chunk_fields(passage.chunk),
+        "copies": [chunk_fields(chunk) for chunk in passage.copies],
     }
 
 
@@ -62,6 +67,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
             "completion_tokens": answer.usage.completion_tokens,
             "requests": answer.usage.requests,
         },
+        "remarks": list(answer.remarks),
         "timings": {stage: round(seconds, 4) for stage, seconds in answer.timings.items()},
     }
 

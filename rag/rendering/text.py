@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rag.language import name
@@ -17,7 +18,8 @@ def passage_text(passage: Passage) -> str:
     chunk = passage.chunk
     head = f"{passage.rank:>2}. {place(chunk.source, chunk.page, chunk.language)}  {passage.score:.3f}"
     heading = chunk.heading or chunk.title
-    return "\n".join([head, *([f"    {heading}"] if heading else []), f"    {_excerpt(chunk.text)}"])
+    lines = [head, *([f"    {heading}"] if heading else []), f"    {_excerpt(chunk.text)}", *_copies(passage)]
+    return "\n".join(lines)
 
 
 def sources_text(answer: Answer) -> str:
@@ -26,21 +28,32 @@ def sources_text(answer: Answer) -> str:
     for citation in answer.citations:
         head = f"[{citation.marker}] {place(citation.source, citation.page, citation.language)}"
         if head not in lines:
-            lines.append(head)
+            lines += [head, *_also(answer.passages, citation.marker)]
         if citation.quote not in answer.text:
             lines.append(f"    {_excerpt(citation.quote)}")
     return "\n".join(lines)
 
 
 def remarks(answer: Answer) -> list[str]:
-    """What a reader must know about the answer: it is in another language than it should be, or it broke off."""
-    found: list[str] = []
+    """What a reader must know about the answer: how its passages were found, beside by a search; that it is in another
+    language than it should be; that it broke off."""
+    found = list(map(printable, answer.remarks))
     if answer.language_ok is False:
         wanted, is_in = name(answer.language, "en"), name(answer.answered_in, "en")
         found.append(f"the answer seems to be in {is_in}, not in {wanted}")
     if not answer.complete:
         found.append(load(answer.language).incomplete)
     return found
+
+
+def _also(passages: Sequence[Passage], marker: int) -> list[str]:
+    """Where the passage behind a marker stands, too."""
+    return _copies(passages[marker - 1]) if marker <= len(passages) else []
+
+
+def _copies(passage: Passage) -> list[str]:
+    places = dict.fromkeys(place(copy.source, copy.page, copy.language) for copy in passage.copies)
+    return [f"    also: {each}" for each in places]
 
 
 def place(source: str, page: int | None, language: str) -> str:

@@ -18,6 +18,7 @@ from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.stores.edge_shard import EdgeShard
 from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
+from rag.stores.language_shares import most_first, shares
 from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
@@ -25,12 +26,12 @@ from rag.stores.schema import (
     SCHEMA_VERSION,
     STAGED,
     Conditions,
-    conditions_of,
     document_of,
     newest_versions,
     require_match,
     require_query,
     require_storable,
+    selection_of,
 )
 from rag.stores.tenants import require_own, require_tenant
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
@@ -77,25 +78,34 @@ class EdgeStore:
                 found = self._folder.info()
         require_match(found, info)
 
-    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+    def candidates(
+        self, query: Embedding, depth: int, where: Where = ANYWHERE, *, language_depth: int = 0
+    ) -> list[Candidate]:
         """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
 
-        Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone.
+        And, where there are several languages, of the `language_depth` nearest of each; beyond 32 languages the rarest
+        share theirs. Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone.
 
         Raises:
             ValueError: `where.sources` has not been expanded to `where.uris`.
             InputError: the index has tenants, and `where.metadata` names none.
             StoreError: the query does not fit the index.
         """
-        conditions = conditions_of(where)
+        selected = selection_of(where)
         index = self.info()
         require_tenant(where, index.tenant_key)
-        if conditions is None:
+        if selected is None:
             return []
         require_query(query, index.dimension)
         with self._use() as shard:
-            union, sparse_scores = shard.nearest(query, depth, conditions)
+            some = shares(shard.languages(), selected, language_depth, complete=True) if language_depth else []
+            union, sparse_scores = shard.nearest(query, depth, selected, some)
         return candidates_of(union, sparse_scores)
+
+    def languages(self) -> Mapping[str, int]:
+        """Languages of the passages → about how many passages each has, most first."""
+        with self._use() as shard:
+            return most_first(shard.languages())
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""

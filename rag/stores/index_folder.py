@@ -4,6 +4,7 @@ FOLDER/index.json       schema version, fingerprint, model, dimension, and the k
                         written last, so its presence means complete
 FOLDER/shard/           the engine's own files
 FOLDER/commit.json      the document version being made live; there only while a commit runs or after one was killed
+FOLDER/tuning.json      what `rag tune` found best, see rag.tuned
 FOLDER/lock, holder.json, waiting/      see rag.stores.shard_lock
 """
 
@@ -19,7 +20,9 @@ from pathlib import Path
 from rag.errors import IndexMissingError, StoreError
 from rag.types import IndexInfo
 
-_OWN_ENTRIES = frozenset({"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting"})
+_OWN_ENTRIES = frozenset(
+    {"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting", "tuning.json"}
+)
 
 
 class IndexFolder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,10 @@ STAGED = "staged"
 LIVE = "live"
 """State of a point that is searched. Keywords, not booleans: Edge 0.9.0 matches nothing on a boolean."""
 
-KEYWORD_FIELDS = ("uri", "version", "state", "language", "text_hash")
+LANGUAGE = "language"
+"""Payload field of a passage's language."""
+
+KEYWORD_FIELDS = ("uri", "version", "state", LANGUAGE, "text_hash")
 """Payload fields with a keyword index: every field that a search, a commit or a reuse of vectors filters by."""
 INTEGER_FIELDS = ("ordinal",)
 """Payload fields with an integer index: chunk 0 stands for its document in listings."""
@@ -49,6 +53,21 @@ DOCUMENT_FIELDS = (
 
 Conditions = Mapping[str, list[str] | list[int]]
 """Payload key → values of which one must be there; the keys are joined by AND."""
+NO_CONDITIONS: Conditions = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The points that a search may find.
+
+    Attributes:
+        where: conditions that they meet.
+        but_not: conditions that they do not meet.
+    """
+
+    where: Conditions
+    but_not: Conditions = field(default_factory=dict)
+
 
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # float16 rounds by up to 5e-4 of a value: a vector normalised in half precision has a norm within this of 1.
@@ -138,7 +157,7 @@ def _foreign_point(identifier: str, error: KeyError) -> StoreError:
     )
 
 
-def conditions_of(where: Where) -> Conditions | None:
+def selection_of(where: Where) -> Selection | None:
     """The live points that `where` asks for; None when no point can fulfil it.
 
     Raises:
@@ -153,12 +172,12 @@ def conditions_of(where: Where) -> Conditions | None:
         return None
     conditions: dict[str, list[str] | list[int]] = {"state": [LIVE]}
     if where.languages:
-        conditions["language"] = list(where.languages)
+        conditions[LANGUAGE] = list(where.languages)
     if where.uris is not None:
         conditions["uri"] = list(where.uris)
     for key, value in where.metadata.items():
         conditions[f"metadata.{key}"] = [value]
-    return conditions
+    return Selection(conditions, {LANGUAGE: list(where.not_languages)} if where.not_languages else {})
 
 
 def newest_versions(found: Iterable[Chunk | StoredDocument]) -> dict[str, str]:

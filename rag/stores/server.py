@@ -17,18 +17,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexMissingError, RagError, StoreError
+from rag.stores.language_shares import most_first, shares
 from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
     LIVE,
     STAGED,
     Conditions,
-    conditions_of,
     document_of,
     newest_versions,
     require_match,
     require_query,
     require_storable,
+    selection_of,
 )
 from rag.stores.server_collection import ServerCollection
 from rag.stores.server_connection import ServerConnection
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 LEASE_SECONDS = 3600.0
 """How long points may stay staged; an embedded document is staged and committed within seconds."""
 _HASHES_AT_ONCE = 256
+_COUNT_SECONDS = 60.0  # how long the languages of a collection are known
 _TICK = 1e-3  # seconds: more than a float loses on its way through JSON
 
 
@@ -96,6 +98,7 @@ class ServerStore:
             self._connection, collection, quantization=quantization, on_disk=on_disk, parallel=parallel
         )
         self._metadata_keys = tuple(metadata_keys)
+        self._counted: tuple[float, dict[str, int]] = (-_COUNT_SECONDS, {})  # when languages were counted, and how many
         self._known: IndexInfo | None = None  # what `info` said last: an index does not change
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
@@ -122,27 +125,37 @@ class ServerStore:
         require_match(found, info)
         self._collection.make_indexes(self._metadata_keys)  # also those that a creator who was killed did not get to
 
-    def candidates(self, query: Embedding, depth: int, where: Where = ANYWHERE) -> list[Candidate]:
+    def candidates(
+        self, query: Embedding, depth: int, where: Where = ANYWHERE, *, language_depth: int = 0
+    ) -> list[Candidate]:
         """The union of the `depth` best by dense and the `depth` best by sparse score, each with both exact scores.
 
-        Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone. In a collection that
-        has grown beyond Qdrant's threshold for its search graph (10 MB of vectors), which are the best by dense score
-        is approximate; the scores are not. Which of several passages with equal scores come last into the union is the
-        server's choice.
+        And, where there are several languages, of the `language_depth` nearest of each; beyond 32 languages the rarest
+        share theirs. Sorted by chunk id. A query without lexical weights is answered by the dense vectors alone. In a
+        collection that has grown beyond Qdrant's threshold for its search graph (10 MB of vectors), which are the best
+        by dense score is approximate; the scores are not. Which of several passages with equal scores come last into
+        the union is the server's choice.
 
         Raises:
             ValueError: `where.sources` has not been expanded to `where.uris`.
             InputError: the index has tenants, and `where.metadata` names none.
             StoreError: the query does not fit the index.
         """
-        conditions = conditions_of(where)
+        selected = selection_of(where)
         index = self._index()
         require_tenant(where, index.tenant_key)
-        if conditions is None:
+        if selected is None:
             return []
         require_query(query, index.dimension)
-        union, sparse_scores = self._collection.nearest(query, depth, conditions)
+        # A language that has come in since they were counted shares with the rare ones.
+        some = shares(self._languages(), selected, language_depth, complete=False) if language_depth else []
+        union, sparse_scores = self._collection.nearest(query, depth, selected, some)
         return candidates_of(union, sparse_scores)
+
+    def languages(self) -> Mapping[str, int]:
+        """Languages of the passages → about how many passages each has, most first."""
+        self._index()
+        return most_first(self._languages())
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -261,6 +274,14 @@ class ServerStore:
         found = [document_of(each.id, each.payload) for each in self._collection.scroll(first_chunks, DOCUMENT_FIELDS)]
         newest = newest_versions(found)
         return sorted((each for each in found if newest[each.uri] == each.version), key=lambda each: each.uri)
+
+    def _languages(self) -> dict[str, int]:
+        """Passages a language, counted anew after a minute."""
+        counted, languages = self._counted
+        if time.monotonic() - counted > _COUNT_SECONDS:
+            languages = self._collection.languages()
+            self._counted = (time.monotonic(), languages)
+        return languages
 
     def _sweep(self) -> None:
         """Removes staged points of writers that died; a living one commits its own long before the lease is over."""

@@ -13,8 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import RagError
+from rag.stores.language_shares import Share
 from rag.stores.points import StoredPoint, embedding_of
-from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE, Conditions, payload_of
+from rag.stores.schema import (
+    DENSE,
+    INTEGER_FIELDS,
+    KEYWORD_FIELDS,
+    LANGUAGE,
+    NO_CONDITIONS,
+    SPARSE,
+    Conditions,
+    Selection,
+    payload_of,
+)
 from rag.stores.server_connection import ServerConnection
 from rag.stores.server_metadata import info_of, metadata_of
 from rag.types import Chunk, Embedding, IndexInfo, SparseVector
@@ -29,6 +40,7 @@ _STAGED_AT = "staged_at"
 
 _UPSERT_BATCH = 128
 _SCROLL_PAGE = 512
+_MOST_VALUES = 1000  # languages that are counted
 _EMBEDDINGS_PAGE = 128  # at 1024 dimensions some 3 MB of JSON
 _OVERSAMPLING = 2.0
 """Candidates taken by int8 scores for each one kept after their originals were looked at."""
@@ -36,7 +48,6 @@ _QUANTILE = 0.99
 """Share of components that int8 spans: outliers would coarsen all others (Qdrant's guide to scalar quantization)."""
 _METADATA_INDEXES = 32
 """Metadata keys that get an index of their own; those met later are filtered without one."""
-_NOTHING: Conditions = {}
 
 
 class ServerCollection:
@@ -205,10 +216,19 @@ class ServerCollection:
             if offset is None:
                 return
 
-    def nearest(self, query: Embedding, depth: int, where: Conditions) -> tuple[list[StoredPoint], dict[str, float]]:
-        """The union of the `depth` best by either vector, in one round trip.
+    def languages(self) -> dict[str, int]:
+        """Language → points, live or not; approximate, and good enough to tell the frequent from the rare."""
+        found = self._connection.read(
+            "read", lambda client: client.facet(self.name, LANGUAGE, limit=_MOST_VALUES, exact=False)
+        )
+        return {str(hit.value): hit.count for hit in found.hits}
 
-        The same two prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
+    def nearest(
+        self, query: Embedding, depth: int, selected: Selection, shares: Sequence[Share] = ()
+    ) -> tuple[list[StoredPoint], dict[str, float]]:
+        """The union of the `depth` best by either vector and of the nearest of each share, as many as it says.
+
+        The same prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
         union has both scores, and both exact: the ranking by the dense vector asks for an exact search, which compares
         the originals of the union alone; sparse scores are never approximate. The dense prefetch may use the graph and
         int8 vectors, whose choice is corrected by the originals of twice as many.
@@ -219,33 +239,32 @@ class ServerCollection:
         """
         from qdrant_client import models
 
-        condition = _filter(where)
+        condition = _filter(selected.where, selected.but_not)
         local = self._connection.is_local  # always exact; it would warn that it takes no parameters
         corrected = models.SearchParams(
             quantization=models.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
         )
-        prefetches = [
-            models.Prefetch(
-                query=query.dense.tolist(),
-                using=DENSE,
-                limit=depth,
-                filter=condition,
-                params=None if local else corrected,
-            )
-        ]
+
+        def by_dense_vector(limit: int, among: models.Filter) -> models.Prefetch:
+            params = None if local else corrected
+            return models.Prefetch(query=query.dense.tolist(), using=DENSE, limit=limit, filter=among, params=params)
+
+        prefetches = [by_dense_vector(depth, condition)]
         if query.sparse.ids.size:
             prefetches.append(models.Prefetch(query=_sparse(query.sparse), using=SPARSE, limit=depth, filter=condition))
+        rankings = prefetches[:]
+        prefetches += [by_dense_vector(count, _filter(share.where, share.but_not)) for share, count in shares]
         requests = [
             models.QueryRequest(
-                query=prefetch.query,
-                using=prefetch.using,
+                query=ranking.query,
+                using=ranking.using,
                 prefetch=prefetches,
-                limit=depth * len(prefetches),
+                limit=depth * len(rankings) + sum(count for _, count in shares),
                 filter=condition,
-                params=models.SearchParams(exact=True) if prefetch.using == DENSE and not local else None,
-                with_payload=prefetch.using == DENSE,  # the second list holds the same points
+                params=models.SearchParams(exact=True) if ranking.using == DENSE and not local else None,
+                with_payload=ranking.using == DENSE,  # the second list holds the same points
             )
-            for prefetch in prefetches
+            for ranking in rankings
         ]
         by_dense, *by_sparse = self._connection.read(
             "search", lambda client: client.query_batch_points(self.name, requests)
@@ -258,15 +277,18 @@ def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kin
     client.create_payload_index(collection, field, kind, wait=True)
 
 
-def _filter(where: Conditions, *, staged_before: float | None = None) -> models.Filter:
+def _filter(
+    where: Conditions, but_not: Conditions = NO_CONDITIONS, *, staged_before: float | None = None
+) -> models.Filter:
     from qdrant_client import models
 
-    must: list[models.Condition] = [
-        models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in where.items()
-    ]
+    def conditions(of: Conditions) -> list[models.Condition]:
+        return [models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in of.items()]
+
+    must = conditions(where)
     if staged_before is not None:
         must.append(models.FieldCondition(key=_STAGED_AT, range=models.Range(lt=staged_before)))
-    return models.Filter(must=must)
+    return models.Filter(must=must, must_not=conditions(but_not) or None)
 
 
 def _vectors(embedding: Embedding) -> dict[str, Any]:

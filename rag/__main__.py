@@ -20,6 +20,7 @@ _SUMMARIES = {
     "search": "Find the passages that answer a question.",
     "show": "Show a document as the index holds it, or a passage with its neighbours.",
     "train": "Train an embedding model of your own.",
+    "tune": "Find the ranking that suits your documents.",
 }
 _MODULES = {"list": "list_documents:list_documents"}
 

@@ -34,6 +34,7 @@ RAG_COMMANDS = [
     "search",
     "show",
     "train",
+    "tune",
 ]
 PAGES = [
     "rag",
@@ -41,6 +42,7 @@ PAGES = [
     "rag eval generate",
     "rag eval retrieval",
     "rag train distill",
+    "rag tune retrieval",
     "rag models check",
     "rag models pull",
     "ingest",
@@ -148,7 +150,7 @@ def test_every_variable_that_a_page_names_is_one_that_is_read() -> None:
 
 def test_texts_belong_to_commands_that_exist() -> None:
     there = set(rag_command.list_commands(click.Context(rag_command)))
-    below = {"remove", "generate", "retrieval", "check", "pull", "distill"}
+    below = {"remove", "generate", "retrieval", "check", "pull", "distill", "tune retrieval"}
     assert set(RAG_COMMANDS) <= set(help_texts.TEXTS) <= there | {"rag", "ingest"} | below
 
 

@@ -44,7 +44,8 @@ def page(context: click.Context) -> str:
     """The page of the command that `context` is of, as wide as the terminal, at most 80 columns."""
     command = context.command
     name = "ingest" if context.command_path == "ingest" else command.name or ""
-    about = help_texts.TEXTS.get(name, help_texts.Text())
+    below = context.command_path.partition(" ")[2]
+    about = help_texts.TEXTS.get(below, help_texts.TEXTS.get(name, help_texts.Text()))
     purpose, examples = _parts(command)
     formatter = _Formatter()
     command.format_usage(context, formatter)

@@ -154,6 +154,14 @@ TEXTS: dict[str, Text] = {
         files=_SETTINGS,
         see_also=("rag eval generate", "rag search"),
     ),
+    "tune": Text(codes=(_USAGE,), files=_SETTINGS, see_also=("rag tune retrieval --help", "rag eval")),
+    "tune retrieval": Text(
+        arguments=(("FOLDER", "Of a data set: corpus.jsonl and queries.jsonl."),),
+        success="Tuned; standard output says whether there is a gain, and what was saved.",
+        environment=(*_MODEL, *_STORE, ("RAG_…", "The present settings, which are to be beaten.")),
+        files=(*_SETTINGS, ("tuning.json", "In the folder of the index: what --save keeps; deleting it undoes that.")),
+        see_also=("rag eval retrieval", "rag eval generate", "rag config"),
+    ),
     "init": Text(
         success="Written, or nothing had to be changed.",
         failure="A check failed (with --yes all is written nevertheless), or you chose not to write.",

@@ -54,7 +54,7 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     (found,) = done.json["runs"]
     assert found["accuracy@1"] is None
     assert (found["name"], found["model"], found["dataset"]) == (
-        "hybrid fusion=normalized dense=1 sparse=0.3 level_k=8",
+        "hybrid fusion=normalized dense=1 sparse=1.25 level_k=8",
         "pocket-m3",
         "small",
     )

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _DEPTH = 200
 """Candidates of each vector; rankings are told apart by the first ten."""
-_LANGUAGE_DEPTH = 60
-"""Of each language: more than any level that is tried is made of."""
+_LANGUAGE_DEPTH = 101
+"""Of each language: one more than the highest level that may be tried is made of."""
 _DEPTHS = (10, 25, 50, 100, 200)
 _QUESTIONS_AT_ONCE = 256
 

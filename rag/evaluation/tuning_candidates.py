@@ -17,8 +17,8 @@ from rag.types import Candidate
 _WHOLE = 30_000_000
 """Questions times documents up to which all documents are candidates: 240 MB of scores."""
 _NEAREST = 100
-"""Beyond that, of each language so many by dense and so many by sparse score: no other can come among the first ten
-of its language."""
+"""Beyond that, of each language so many by dense and so many by sparse score. One that is among neither could come
+among the first ten by the sum of both alone; `rag search` has fewer candidates."""
 _ROWS_AT_ONCE = 64
 
 

@@ -133,6 +133,15 @@ class RetrievalSettings(_Group):
     """Weight of the sparse score; by default the model's own, else 0.3 (BGE-M3 paper)."""
     level_k: int | None = Field(default=None, ge=1, le=100)
     """Passages whose mean score is the level of their language; by default as tuned, else 8."""
+    own_places: int = Field(default=2, ge=1, le=10_000)
+    """Passages in the asker's language that `normalized` compares with others as they are; any further must stand out
+    more."""
+    coverage: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Power of the share of the question's words that a passage has, which its sparse score is multiplied by; by
+    default the model's own, else 0."""
+    centring: float | None = Field(default=None, ge=0, le=1)
+    """How much of what all passages have in common is taken out of the question's vector; by default the model's own,
+    else 0."""
     rrf_k: int = Field(default=60, ge=1)
     """Rank constant of reciprocal rank fusion (Cormack et al. 2009), ranks counted from 1."""
     depth: int = Field(default=100, ge=1, le=10_000)

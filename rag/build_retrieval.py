@@ -111,20 +111,20 @@ def ranking(settings: Settings, found: Checkpoint) -> Ranking:
     """
     given, tuned = settings.retrieval, _tuned(settings, found)
 
-    def first(*values: float | None) -> float:
-        return next(value for value in values if value is not None)
+    def first(name: str, otherwise: float) -> float:
+        said = (getattr(source, name) for source in (given, tuned, found.recommended) if source is not None)
+        return next((float(value) for value in said if value is not None), otherwise)
 
     return Ranking(
         mode=given.mode,
         method=given.fusion or (tuned.fusion if tuned else "normalized"),
-        dense_weight=first(
-            given.dense_weight, tuned.dense_weight if tuned else None, found.dense_weight, PAPER_DENSE_WEIGHT
-        ),
-        sparse_weight=first(
-            given.sparse_weight, tuned.sparse_weight if tuned else None, found.sparse_weight, PAPER_SPARSE_WEIGHT
-        ),
+        dense_weight=first("dense_weight", PAPER_DENSE_WEIGHT),
+        sparse_weight=first("sparse_weight", PAPER_SPARSE_WEIGHT),
         level_k=given.level_k or (tuned.level_k if tuned else LEVEL_K),
+        own_places=given.own_places,
         rrf_k=given.rrf_k,
+        coverage=first("coverage", 0.0),
+        centring=first("centring", 0.0),
     )
 
 

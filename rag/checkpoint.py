@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import CheckpointError, ModelUnavailableError
-from rag.model_card import fusion_weights
+from rag.model_card import Recommended, recommended
 
 BUNDLED = {"pocket-m3": Path(__file__).parent / "weights" / "pocket_m3"}
 """Models that come with the package."""
@@ -53,8 +53,7 @@ class Checkpoint:
         padding_id: id of `<pad>`; positions count from `padding_id` + 1 (XLM-R).
         layer_norm_eps: epsilon of every layer norm.
         fingerprint: 64 hex digits that change with whatever changes the vectors; not with path, backend or precision.
-        dense_weight: weight of the dense score that the model card recommends for fusion.
-        sparse_weight: likewise of the sparse score.
+        recommended: what the model card says of ranking with it.
     """
 
     folder: Path
@@ -69,8 +68,7 @@ class Checkpoint:
     padding_id: int
     layer_norm_eps: float
     fingerprint: str
-    dense_weight: float | None
-    sparse_weight: float | None
+    recommended: Recommended
 
     @property
     def tokenizer(self) -> Path:
@@ -162,9 +160,9 @@ def _inspect(folder: Path, name: str) -> Checkpoint:
             raise fault
     found = outline(folder, name)
     files = [found.tokenizer, found.sparse_head, found.colbert_head]
-    dense_weight, sparse_weight = fusion_weights(folder)
+    advice = recommended(folder)
     fingerprint = _origin(folder) or _fingerprint(_read_config(folder), files, found.weights)
-    return replace(found, fingerprint=fingerprint, dense_weight=dense_weight, sparse_weight=sparse_weight)
+    return replace(found, fingerprint=fingerprint, recommended=advice)
 
 
 def faults(folder: Path) -> dict[str, CheckpointError | None]:
@@ -221,8 +219,7 @@ def outline(folder: Path, name: str) -> Checkpoint:
         padding_id=config["pad_token_id"],
         layer_norm_eps=config["layer_norm_eps"],
         fingerprint="",
-        dense_weight=None,
-        sparse_weight=None,
+        recommended=Recommended(),
     )
 
 
@@ -331,5 +328,5 @@ def _samples(weights: Path) -> Iterator[bytes]:
             yield stream.read(_SAMPLE_SIZE)
 
 
-_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": fusion_weights}
+_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": recommended}
 """Files that need not be there, and what reads them."""

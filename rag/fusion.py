@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.language import primary
 from rag.types import Candidate, FusionMethod, Mode, Passage
 
 Scores = NDArray[np.float64]
@@ -29,6 +30,10 @@ LEVEL_ENOUGH = 11
 by default. The demo's libraries, which have 5 to 25 of each, want more; searches in many languages, fewer."""
 
 
+OWN_PLACES = 2
+"""Passages in the asker's language that are compared with others' as they are. Chosen on XQuAD: docs/ranking.md."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """How candidates are ranked.
@@ -39,7 +44,12 @@ class Ranking:
             passage's language; `weighted`, that sum; or `rrf`, reciprocal ranks, without weights.
         level_k: passages whose mean is a language's level.
         level_enough: passages beside the best from which that level counts fully.
+        own_places: passages in the asker's language that need not stand out by more than others, see `handicaps`.
         rrf_k: rank constant of Cormack et al. 2009, ranks counted from 1.
+        coverage: power of the share of the question's words that a passage has, which the sparse score is multiplied
+            by: 0 leaves it as it is, more makes less of a passage that shares little.
+        centring: how much of what all passages have in common is taken out of the question's vector, see
+            `rag.centring`; done before there are candidates.
     """
 
     mode: Mode = "hybrid"
@@ -48,31 +58,44 @@ class Ranking:
     sparse_weight: float = PAPER_SPARSE_WEIGHT
     level_k: int = LEVEL_K
     level_enough: int = LEVEL_ENOUGH
+    own_places: int = OWN_PLACES
     rrf_k: int = 60
+    coverage: float = 0.0
+    centring: float = 0.0
 
     @property
     def normalizes(self) -> bool:
         """Whether the levels of languages count."""
         return self.mode == "hybrid" and self.method == "normalized"
 
+    @property
+    def centres(self) -> bool:
+        """Whether the question's vector is moved."""
+        return self.mode == "hybrid" and self.centring > 0
 
-def rank(candidates: Sequence[Candidate], ranking: Ranking, limit: int) -> list[Passage]:
+
+def rank(
+    candidates: Sequence[Candidate], ranking: Ranking, limit: int, *, own_sparse: float, asked_in: str | None = None
+) -> list[Passage]:
     """The `limit` best candidates, best first; ties go by chunk id, so the order never varies.
 
     In mode `sparse`, candidates that share no token with the question are left out.
+
+    Args:
+        own_sparse: the sparse score of the question with itself.
+        asked_in: primary tag of the question's language; None where it is not known.
     """
     if not candidates:
         return []
     dense = np.array([[candidate.dense_score for candidate in candidates]])
     sparse = np.array([[candidate.sparse_score for candidate in candidates]])
-    joined = fused(dense, sparse, ranking)
-    languages = numbered([candidate.chunk.language for candidate in candidates])
-    levels = (
-        language_levels(joined, languages, ranking.level_k, ranking.level_enough)
-        if ranking.normalizes
-        else np.zeros_like(joined)
-    )
-    scores = joined - levels
+    joined = fused(dense, sparse, np.array([own_sparse]), ranking)
+    held = [candidate.chunk.language for candidate in candidates]
+    levels = more = np.zeros_like(joined)
+    if ranking.normalizes:
+        own = np.array([[primary(language) == asked_in for language in held]])
+        levels, more = levelled(joined, numbered(held), own, ranking)
+    scores = joined - levels - more
     kept = np.flatnonzero(joined[0] > -np.inf).tolist()
     kept.sort(key=lambda at: (-scores[0, at], candidates[at].chunk.id))
     return [
@@ -84,6 +107,7 @@ def rank(candidates: Sequence[Candidate], ranking: Ranking, limit: int) -> list[
             candidates[at].sparse_score,
             fused_score=float(joined[0, at]),
             level=float(levels[0, at]),
+            handicap=float(more[0, at]),
         )
         for place, at in enumerate(kept[:limit], start=1)
     ]
@@ -129,12 +153,13 @@ def reranked(passages: Sequence[Passage], scores: Sequence[float], weight: float
     return _renumbered(sorted(told, key=lambda passage: (-passage.score, passage.chunk.id)))
 
 
-def fused(dense: Scores, sparse: Scores, ranking: Ranking) -> Scores:
+def fused(dense: Scores, sparse: Scores, own_sparse: Scores, ranking: Ranking) -> Scores:
     """Scores of candidates before any level is taken out.
 
     Args:
         dense: (questions, candidates) cosines; -inf where there is no such candidate for that question.
         sparse: likewise; 0 where no token is shared.
+        own_sparse: (questions,) the sparse score of each with itself.
 
     Returns:
         Likewise; -inf for what is not ranked.
@@ -150,8 +175,54 @@ def fused(dense: Scores, sparse: Scores, ranking: Ranking) -> Scores:
         # No shared token, no rank in the sparse order.
         scores += np.where(shared, 1 / (ranking.rrf_k + _ranks(np.where(shared, sparse, -np.inf))), 0.0)
         return np.where(there, scores, -np.inf)
+    if ranking.coverage:
+        # A text that has all of a question's words, with their weights, has the question's score with itself.
+        sparse = sparse * (sparse / np.where(own_sparse > 0, own_sparse, 1.0)[:, None]) ** ranking.coverage
     weighted = ranking.dense_weight * np.where(there, dense, 0.0) + ranking.sparse_weight * sparse
     return np.where(there, weighted, -np.inf)
+
+
+def levelled(
+    scores: Scores, languages: NDArray[np.intp], own: NDArray[np.bool_], ranking: Ranking
+) -> tuple[Scores, Scores]:
+    """What is taken from scores before languages are compared: levels, and handicaps in the asker's language.
+
+    Args:
+        scores: (questions, candidates); -inf where there is no such candidate.
+        languages: (candidates,) number of each one's language, from 0.
+        own: (questions, candidates) whether it is in the question's language.
+    """
+    levels = language_levels(scores, languages, ranking.level_k, ranking.level_enough)
+    return levels, handicaps(scores - levels, languages, own, ranking.own_places)
+
+
+def handicaps(normalized: Scores, languages: NDArray[np.intp], own: NDArray[np.bool_], places: int) -> Scores:
+    """Of each candidate, by how much more it must stand out, as one more in the asker's language.
+
+    A model that has the answer in the question's own language puts it among the first there, and what follows is there
+    for its words: further down the list, where foreign answers are, it would only be in their way. So beyond the best
+    `places` they count less by as much as the best of a language stands out, in the mean of all languages.
+
+    Args:
+        normalized: (questions, candidates) scores less levels; -inf where there is no such candidate.
+        languages: (candidates,) number of each one's language, from 0.
+        own: (questions, candidates) whether it is in the question's language.
+        places: at least 1.
+
+    Returns:
+        (questions, candidates); 0 or more.
+    """
+    more = np.zeros_like(normalized)
+    several = own.shape[1] > places and bool((languages != languages[0]).any())
+    if not several or not own.any():
+        return more
+    best = np.stack([normalized[:, languages == number].max(axis=1) for number in np.unique(languages)], axis=1)
+    there = best > -np.inf
+    ahead = np.where(there, best, 0.0).sum(axis=1) / np.maximum(1, there.sum(axis=1))
+    theirs = np.where(own, normalized, -np.inf)
+    last = np.partition(theirs, own.shape[1] - places, axis=1)[:, own.shape[1] - places]
+    beyond = own & (normalized < last[:, None])
+    return np.asarray(np.where(beyond, np.maximum(ahead, 0.0)[:, None], more))
 
 
 def language_levels(scores: Scores, languages: NDArray[np.intp], k: int, enough: int = LEVEL_ENOUGH) -> Scores:

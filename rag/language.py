@@ -218,9 +218,7 @@ def choose(question: str, *, requested: str | None, fallback: str | None) -> tup
     detected = detect(question)
     if requested is not None:
         return parse_tag(requested), detected
-    short = sum(_words(prose(question)).values()) < _SHORT
-    enough = ENOUGH_CONFIDENCE_SHORT if short else ENOUGH_CONFIDENCE
-    if detected.code != UNDETERMINED and detected.confidence >= enough:
+    if _is_certain(question, detected):
         return detected.code, detected
     others = [parse_tag(fallback) if fallback is not None else None, _process_language(), ULTIMATE_FALLBACK]
     scripts = _main_scripts(prose(question))
@@ -228,6 +226,19 @@ def choose(question: str, *, requested: str | None, fallback: str | None) -> tup
     if fitting or detected.code == UNDETERMINED:
         return (fitting or [tag for tag in others if tag is not None])[0], detected
     return detected.code, detected
+
+
+def asked_in(question: str) -> str | None:
+    """The language of `question` if there can be little doubt; None otherwise."""
+    detected = detect(question)
+    return detected.code if _is_certain(question, detected) else None
+
+
+def _is_certain(question: str, detected: Language) -> bool:
+    """Whether the confidence is enough for the question's length."""
+    short = sum(_words(prose(question)).values()) < _SHORT
+    enough = ENOUGH_CONFIDENCE_SHORT if short else ENOUGH_CONFIDENCE
+    return detected.code != UNDETERMINED and detected.confidence >= enough
 
 
 def _can_be_written_in(tag: str, scripts: frozenset[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from logging import getLogger
 from pathlib import Path
 
@@ -13,24 +14,34 @@ from rag.errors import CheckpointError
 logger = getLogger(__name__)
 
 
-def fusion_weights(folder: Path) -> tuple[float | None, float | None]:
-    """`retrieval.dense_weight` and `.sparse_weight` of the model card's front matter, where it has any.
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """How a model's vectors are best used, as `rag.fusion.Ranking` has it; None where the card says nothing."""
+
+    dense_weight: float | None = None
+    sparse_weight: float | None = None
+    coverage: float | None = None
+    centring: float | None = None
+
+
+def recommended(folder: Path) -> Recommended:
+    """Group `retrieval` of the model card's front matter, where it has one.
 
     Args:
         folder: of the checkpoint.
 
     Raises:
-        CheckpointError: a weight is no number from 0 up.
+        CheckpointError: a value is no number from 0 up.
         OSError: the card cannot be read.
     """
     path = folder / "README.md"
     if not path.is_file():
-        return None, None
+        return Recommended()
     front_matter = re.match(
         r"---\r?\n(.*?)\r?\n---\s*(?:\n|$)", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL
     )
     if front_matter is None:
-        return None, None
+        return Recommended()
     import yaml
 
     try:
@@ -38,15 +49,15 @@ def fusion_weights(folder: Path) -> tuple[float | None, float | None]:
     except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none; thousands of brackets
         # A card is prose for people; it recommends weights or it does not, and the model works either way.
         logger.warning("the front matter of %s is no YAML: its fusion weights, if any, are not used", path)
-        return None, None
-    recommended = card.get("retrieval") if isinstance(card, dict) else None
-    if not isinstance(recommended, dict):
-        return None, None
-    return _weight(path, recommended, "dense_weight"), _weight(path, recommended, "sparse_weight")
+        return Recommended()
+    group = card.get("retrieval") if isinstance(card, dict) else None
+    if not isinstance(group, dict):
+        return Recommended()
+    return Recommended(**{field.name: _number(path, group, field.name) for field in fields(Recommended)})
 
 
-def _weight(path: Path, recommended: Mapping[str, object], key: str) -> float | None:
-    value = recommended.get(key)
+def _number(path: Path, group: Mapping[str, object], key: str) -> float | None:
+    value = group.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rag.types import (
     ANYWHERE,
     Candidate,
@@ -110,6 +113,16 @@ class PassageReader(Protocol):
 
     def languages(self) -> Mapping[str, int]:
         """Languages of the passages → about how many passages each has, most first."""
+        ...
+
+    def centre(self, where: Where = ANYWHERE) -> NDArray[np.float32] | None:
+        """(dimension,) mean of the dense vectors of a sample of the passages, at most a minute old.
+
+        Of all passages or, where the index separates tenants, of those of the one that `where` names. None without any.
+
+        Raises:
+            InputError: the index separates tenants, and `where.metadata` names none.
+        """
         ...
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:

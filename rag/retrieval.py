@@ -11,9 +11,11 @@ from time import perf_counter
 
 import numpy as np
 
+from rag.centring import centred
 from rag.diversity import TRANSLATION_SIMILARITY, Collapse, collapse
 from rag.errors import EmbeddingError, InputError, UnavailableError
 from rag.fusion import Ranking, best_of, rank, reranked
+from rag.language import asked_in
 from rag.locations import path_of
 from rag.ports import Embedder, PassageReader, QueryRewriter, Reranker
 from rag.quotas import Share, apply
@@ -126,9 +128,9 @@ class Retriever:
         ranking = self._ranking if mode is None else replace(self._ranking, mode=mode)
         notes = _Notes()
         query = self._embedded(question)
-        rankings = [self._ranked(query, k, where, ranking)]
+        rankings = [self._ranked(question, query, k, where, ranking)]
         for wording, embedding in self._rewordings(question, where, notes):
-            found = self._ranked(embedding, k, where, ranking)
+            found = self._ranked(question, embedding, k, where, ranking)
             rankings.append([replace(passage, wording=wording) for passage in found])
         passages = best_of(rankings) if len(rankings) > 1 else rankings[0]
         passages = self._reranked(question, passages, ranking, notes)
@@ -158,8 +160,13 @@ class Retriever:
         except EmbeddingError as error:
             raise InputError(f"the question cannot be searched for: {error}") from error
 
-    def _ranked(self, query: Embedding, k: int, where: Where, ranking: Ranking) -> list[Passage]:
-        """All candidates, best first."""
+    def _ranked(self, question: str, query: Embedding, k: int, where: Where, ranking: Ranking) -> list[Passage]:
+        """All candidates, best first.
+
+        Args:
+            question: as it was asked.
+            query: embedding of it, or of another wording.
+        """
         # A language that is to have places needs candidates for them, however it is ranked.
         of_each = max((share.least for share in self._stages.quotas.values()), default=0)
         if ranking.normalizes:
@@ -168,8 +175,13 @@ class Retriever:
             ranking = replace(ranking, level_enough=min(ranking.level_enough, of_each - 1))
         # What is folded into another is to be replaced.
         wanted = k if self._stages.collapse == "off" else 3 * k
+        centre = self._reader.centre(where) if ranking.centres else None
+        if centre is not None:
+            query = replace(query, dense=centred(query.dense, centre, ranking.centring))
         candidates = self._reader.candidates(query, max(self._depth, wanted), where, language_depth=of_each)
-        return rank(candidates, ranking, len(candidates))
+        several = ranking.normalizes and len({candidate.chunk.language for candidate in candidates}) > 1
+        own = asked_in(question) if several else None
+        return rank(candidates, ranking, len(candidates), own_sparse=query.sparse.own_score, asked_in=own)
 
     def _rewordings(self, question: str, where: Where, notes: _Notes) -> Iterator[tuple[str, Embedding]]:
         """Other wordings that the model can take, each once."""

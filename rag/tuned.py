@@ -23,7 +23,7 @@ class Tuned:
     """How hybrid ranks, and what that rests on.
 
     Attributes:
-        fusion, dense_weight, sparse_weight, level_k: as in the settings.
+        fusion, dense_weight, sparse_weight, level_k, coverage, centring: as in the settings.
         fingerprint: of the embedding model.
         data: the questions it was chosen for.
         questions: how many; translations count as one.
@@ -36,6 +36,8 @@ class Tuned:
     dense_weight: float
     sparse_weight: float
     level_k: int
+    coverage: float
+    centring: float
     fingerprint: str
     data: str
     questions: int
@@ -98,13 +100,17 @@ def _tuned(fields: object) -> Tuned:
     if type(level_k) is not int or type(questions) is not int or not 1 <= level_k <= 100:
         raise ValueError(fields)
     weights = [_number(fields[name]) for name in ("dense_weight", "sparse_weight")]
-    if min(weights) < 0:
+    # Files of before these were there were found without them.
+    coverage, centring = (_number(fields.get(name, 0.0)) for name in ("coverage", "centring"))
+    if min(*weights, coverage, centring) < 0 or centring > 1:
         raise ValueError(fields)
     return Tuned(
         fields["fusion"],
         weights[0],
         weights[1],
         level_k,
+        coverage,
+        centring,
         str(fields["fingerprint"]),
         str(fields["data"]),
         questions,

@@ -148,6 +148,11 @@ class SparseVector:
     ids: NDArray[np.uint32]
     weights: NDArray[np.float32]
 
+    @property
+    def own_score(self) -> float:
+        """Its score with itself, which a text with all of its tokens and weights would have."""
+        return float(self.weights.astype(np.float64) @ self.weights.astype(np.float64))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
@@ -232,6 +237,7 @@ class Passage:
         score: what it is ranked by; comparable within one result only.
         fused_score: both scores joined, before the level of its language is taken out.
         level: what passages of its language reach for this question; 0 where languages are not normalized.
+        handicap: what one more in the asker's language has to stand out more; 0 for the first and for all others.
         rerank_score: what the reranker gave, on its own scale; None for a passage that it did not see.
         wording: the wording of the question by which it was found, where it was not the question's own.
         copies: translations and near-copies of it that were found, too, best first.
@@ -244,6 +250,7 @@ class Passage:
     sparse_score: float
     fused_score: float = 0.0
     level: float = 0.0
+    handicap: float = 0.0
     rerank_score: float | None = None
     wording: str | None = None
     copies: tuple[Chunk, ...] = ()

@@ -526,6 +526,37 @@ class StoreContract:
         put(store, make_document("file:///a", "v1", 1))
         assert len(everything(store)) == 1
 
+    # What passages have in common
+
+    def test_the_centre_is_the_mean_of_what_is_live_and_follows_it(self, store: PassageStore) -> None:
+        assert store.centre() is None
+        first, second = (make_document(f"file:///{name}", "v1", 3, seed=seed) for name, seed in (("a", 1), ("b", 50)))
+        put(store, first)
+        assert store.centre() == pytest.approx(np.mean([each.dense for each in first[1]], axis=0), abs=1e-6)
+        store.stage(*second)
+        store.commit("file:///b", "v1")
+        both = [each.dense for each in (*first[1], *second[1])]
+        assert store.centre() == pytest.approx(np.mean(both, axis=0), abs=1e-6)
+        store.remove("file:///a")
+        found = store.centre()
+        assert found == pytest.approx(np.mean([each.dense for each in second[1]], axis=0), abs=1e-6)
+        assert found is not None
+        assert (found.dtype, found.shape) == (np.dtype(np.float32), (DIMENSION,))
+
+    def test_the_centre_of_a_tenant_is_made_of_its_own_passages(self, shared: PassageStore) -> None:
+        documents = {
+            team: make_document(f"file:///{team}", "v1", 2, seed=seed, metadata={"team": team})
+            for team, seed in (("red", 1), ("blue", 50))
+        }
+        for document in documents.values():
+            put(shared, document)
+        for team, (_, embeddings) in documents.items():
+            found = shared.centre(Where(metadata={"team": team}))
+            assert found == pytest.approx(np.mean([each.dense for each in embeddings], axis=0), abs=1e-6)
+        assert shared.centre(Where(metadata={"team": "green"})) is None
+        with pytest.raises(InputError, match="several tenants"):
+            shared.centre()
+
     # What is refused
 
     def test_a_vector_that_cannot_be_stored_is_refused_and_nothing_is_written(

@@ -110,11 +110,13 @@ def test_what_was_tuned_goes_before_the_model_and_after_the_settings(
 
     (tmp_path / "default").mkdir()
     before = ranking()
-    kept = tuned.Tuned("weighted", 1.0, 2.5, 4, found.fingerprint, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
+    kept = tuned.Tuned("weighted", 1.0, 2.5, 4, 0.2, 0.4, found.fingerprint, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
     tuned.write(tmp_path / "default", kept)
     after = ranking()
     assert (after.method, after.sparse_weight, after.level_k) == ("weighted", 2.5, 4)
-    own = ranking(fusion="rrf", sparse_weight=0.0, level_k=2)
+    assert (after.coverage, after.centring) == (0.2, 0.4)
+    own = ranking(fusion="rrf", sparse_weight=0.0, level_k=2, coverage=0, centring=1)
+    assert (own.coverage, own.centring) == (0.0, 1.0)
     assert (own.method, own.dense_weight, own.sparse_weight, own.level_k) == ("rrf", 1.0, 0.0, 2)
     tuned.write(tmp_path / "default", replace(kept, fingerprint="0" * 64))
     assert ranking() == before

@@ -20,6 +20,7 @@ import pytest
 from rag import hub
 from rag.checkpoint import Checkpoint, inspect, locate
 from rag.errors import CheckpointError, ModelUnavailableError
+from rag.model_card import Recommended
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
@@ -52,7 +53,7 @@ def change_card(folder: Path, front_matter: str) -> Checkpoint:
 def test_the_bundled_model_is_found_by_its_name_and_is_usable():
     checkpoint = inspect(locate("pocket-m3"), "pocket-m3")
     assert (checkpoint.hidden_size, checkpoint.layers, checkpoint.heads, checkpoint.window) == (256, 4, 4, 1024)
-    assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (1.0, 1.25)
+    assert checkpoint.recommended == Recommended(1.0, 2.5, 0.3, 0.5)
 
 
 def test_a_folder_is_taken_as_it_is_even_where_a_hub_id_could_be_meant(tiny, tmp_path, monkeypatch):
@@ -81,7 +82,7 @@ def test_all_that_is_known_without_the_weights_is_read_from_the_folder(tiny):
     assert (checkpoint.hidden_size, checkpoint.layers, checkpoint.heads) == (64, 2, 4)
     assert checkpoint.window == 8192
     assert checkpoint.layer_norm_eps == 1e-5
-    assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (None, None)
+    assert checkpoint.recommended == Recommended()
 
 
 def test_torch_archives_are_taken_where_there_is_no_safetensors_file(tmp_path):
@@ -151,7 +152,7 @@ def test_a_configuration_of_brackets_without_end_is_refused(copy):
 
 def test_fusion_weights_come_from_the_model_card(copy):
     checkpoint = change_card(copy, "license: mit\nretrieval:\n  dense_weight: 1\n  sparse_weight: 0.25")
-    assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (1.0, 0.25)
+    assert checkpoint.recommended == Recommended(1.0, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_fusion_weights_come_from_the_model_card(copy):
 )
 def test_a_card_that_recommends_nothing_leaves_the_weights_open(copy, front_matter):
     checkpoint = change_card(copy, front_matter)
-    assert (checkpoint.dense_weight, checkpoint.sparse_weight) == (None, None)
+    assert checkpoint.recommended == Recommended()
 
 
 @pytest.mark.parametrize("value", ["-1", ".nan", ".inf", "true", "[1]", "high"])

@@ -54,7 +54,7 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     (found,) = done.json["runs"]
     assert found["accuracy@1"] is None
     assert (found["name"], found["model"], found["dataset"]) == (
-        "hybrid fusion=normalized dense=1 sparse=1.25 level_k=8",
+        "hybrid fusion=normalized dense=1 sparse=2.5 level_k=8 coverage=0.3 centring=0.5",
         "pocket-m3",
         "small",
     )
@@ -83,11 +83,14 @@ def test_runs_are_compared_with_the_first(shell: Shell) -> None:
     assert [each["name"] for each in done.json["runs"]] == [
         "dense",
         "sparse",
-        "hybrid fusion=normalized dense=1 sparse=1 level_k=8",
+        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.3 centring=0.5",
     ]
     assert [each["truncations"] != [] for each in done.json["runs"]] == [True, False, True]
     pairs = [(each["first"], each["second"]) for each in done.json["comparisons"]]
-    assert pairs == [("dense", "sparse"), ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8")]
+    assert pairs == [
+        ("dense", "sparse"),
+        ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.3 centring=0.5"),
+    ]
     places = {each["place"] for each in done.json["comparisons"][0]["places"]}
     assert {"de → fr", "en → en", "all", "one"} <= places
     for each in done.json["comparisons"][0]["places"]:
@@ -242,6 +245,7 @@ def test_of_an_index_languages_can_be_chosen(shell: Shell, index: Path) -> None:
         "dense",
         "sparse",
         "hybrid fusion=normalized dense=2 sparse=0.3 level_k=7",
+        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 own_places=4 coverage=0.3 centring=0.5",
         "hybrid fusion=weighted dense=2 sparse=0.3",
         "hybrid fusion=rrf rrf_k=60",
         "dense model=pocket-m3",
@@ -256,7 +260,10 @@ def test_the_name_of_a_run_asks_for_it(text: str) -> None:
         dense_weight=float(given.get("dense_weight", 1)),
         sparse_weight=float(given.get("sparse_weight", 0.3)),
         level_k=int(given.get("level_k", 5)),
+        own_places=int(given.get("own_places", 2)),
         rrf_k=int(given.get("rrf_k", 60)),
+        coverage=float(given.get("coverage", 0)),
+        centring=float(given.get("centring", 0)),
     )
     assert specs.name(ranking, spec.model) == text
 

@@ -90,6 +90,8 @@ rankings = st.one_of(
         sparse_weight=st.sampled_from([0.0, 0.3, 1.0]),
         level_k=st.sampled_from([1, 2, 5]),
         level_enough=st.sampled_from([1, 3, 19]),
+        own_places=st.sampled_from([1, 2, 5]),
+        coverage=st.sampled_from([0.0, 0.5]),
     ),
     st.builds(Ranking, method=st.just("rrf"), rrf_k=st.sampled_from([1, 60])),
 )
@@ -109,17 +111,19 @@ rankings = st.one_of(
         max_size=12,
     ),
     rankings,
+    st.sampled_from(["de", "en", "fr", None]),
 )
 def test_documents_come_in_the_order_of_fusion_ties_and_documents_left_out_included(
-    scores: list[tuple[float, float, bool, str]], ranking: Ranking
+    scores: list[tuple[float, float, bool, str]], ranking: Ranking, asked_in: str | None
 ) -> None:
     dense, sparse, left_out, languages = zip(*scores, strict=True)
-    which = numbered(languages)
-    found = [
-        f"{at:02}" for at in next(order(np.array([dense]), np.array([sparse]), np.array([left_out]), which, ranking))
-    ]
+    own = np.array([[language == asked_in for language in languages]])
+    given = np.array([dense]), np.array([sparse]), np.array([0.5]), np.array([left_out]), numbered(languages), own
+    found = [f"{at:02}" for at in next(order(*given, ranking))]
     there = [candidate(f"{at:02}", d, s, language) for at, (d, s, out, language) in enumerate(scores) if not out]
-    assert found == [passage.chunk.id for passage in rank(there, ranking, len(scores))]
+    assert found == [
+        passage.chunk.id for passage in rank(there, ranking, len(scores), own_sparse=0.5, asked_in=asked_in)
+    ]
 
 
 def embedding(dense: list[float], sparse: dict[int, float]) -> Embedding:

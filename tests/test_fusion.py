@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,11 +21,11 @@ def candidates(*scores: tuple[float, float], languages: str = "") -> list[Candid
 
 
 def order(found: list[Candidate], ranking: Ranking) -> list[int]:
-    return [passage.chunk.ordinal for passage in rank(found, ranking, 10)]
+    return [passage.chunk.ordinal for passage in rank(found, ranking, 10, own_sparse=1.0)]
 
 
 def test_weighted_adds_a_third_of_the_sparse_score_as_the_paper_does() -> None:
-    best = rank(candidates((0.5, 0.2), (0.55, 0.0)), WEIGHTED, 10)
+    best = rank(candidates((0.5, 0.2), (0.55, 0.0)), WEIGHTED, 10, own_sparse=1.0)
     assert [passage.chunk.ordinal for passage in best] == [0, 1]
     assert best[0].score == best[0].fused_score == pytest.approx(0.56)
     assert (best[0].level, best[0].rank, best[1].rank) == (0.0, 1, 2)
@@ -33,7 +35,7 @@ def test_a_passage_that_stands_out_of_its_language_goes_before_nearer_ones_that_
     # All of language a are nearer to the question; none of them stands out as the second of b does.
     found = candidates((0.8, 0), (0.3, 0), (0.6, 0), (0.79, 0), (0.29, 0), (0.78, 0), languages="abbaba")
     assert order(found, WEIGHTED) == [0, 3, 5, 2, 1, 4]
-    best = rank(found, Ranking(level_k=2, level_enough=2), 10)
+    best = rank(found, Ranking(level_k=2, level_enough=2), 10, own_sparse=1.0)
     assert best[0].chunk.ordinal == 2
     # Ranks 2 and 3 of each: a (.79 + .78) / 2, b (.30 + .29) / 2.
     assert (best[0].level, best[0].score) == pytest.approx((0.295, 0.305))
@@ -52,10 +54,11 @@ def test_normalization_leaves_the_order_of_each_language_alone() -> None:
     by_language = {c.chunk.ordinal: c.chunk.language for c in found}
     for language in "abc":
         ranked = [
-            [n for n in order_of if by_language[n] == language]
-            for order_of in ([p.chunk.ordinal for p in rank(found, ranking, 60)] for ranking in (Ranking(), WEIGHTED))
+            [p.chunk.ordinal for p in rank(found, ranking, 60, own_sparse=1.0, asked_in="a")]
+            for ranking in (Ranking(), WEIGHTED)
         ]
-        assert ranked[0] == ranked[1]
+        of_language = [[n for n in places if by_language[n] == language] for places in ranked]
+        assert of_language[0] == of_language[1]
 
 
 def test_a_single_passage_of_a_language_must_be_as_good_as_those_of_the_nearest_language() -> None:
@@ -72,17 +75,17 @@ def test_the_fewer_passages_a_language_has_the_nearer_its_level_is_to_the_highes
     )
     for enough, level in ((2, 0.2), (4, (0.2 + 0.885) / 2), (8, 0.25 * 0.2 + 0.75 * 0.885)):
         # Ranks 2 and 3: a (.89 + .88) / 2, b .2; b has two beside its best.
-        ranked = rank(found, Ranking(level_k=2, level_enough=enough), 12)
+        ranked = rank(found, Ranking(level_k=2, level_enough=enough), 12, own_sparse=1.0)
         assert [p.level for p in ranked if p.chunk.language == "b"] == pytest.approx([level] * 3)
         assert [p.level for p in ranked if p.chunk.language == "a"] == pytest.approx([0.885] * 9)
 
 
 def test_languages_with_too_few_passages_for_a_level_are_measured_against_all() -> None:
     found = candidates((0.9, 0), (0.8, 0), (0.5, 0), (0.7, 0), languages="aabb")
-    levels = {p.chunk.language: p.level for p in rank(found, Ranking(level_k=3, level_enough=3), 10)}
+    levels = {p.chunk.language: p.level for p in rank(found, Ranking(level_k=3, level_enough=3), 10, own_sparse=1.0)}
     # All together: ranks 2 to 4, mean 2/3. a: (.8 + 2 · 2/3) / 3, b: (.5 + 2 · 2/3) / 3.
     assert levels == {"a": pytest.approx(6.4 / 9), "b": pytest.approx(5.5 / 9)}
-    assert rank(candidates((0.4, 0.1)), Ranking(), 3)[0].score == pytest.approx(0.43)
+    assert rank(candidates((0.4, 0.1)), Ranking(), 3, own_sparse=1.0)[0].score == pytest.approx(0.43)
 
 
 def test_a_hundred_languages_are_levelled_each_by_itself() -> None:
@@ -91,7 +94,7 @@ def test_a_hundred_languages_are_levelled_each_by_itself() -> None:
         *[(n / 200 + step, 0.0) for n in range(100) for step in (0.3, 0.1, 0.1)],
         languages="".join(c * 3 for c in names),
     )
-    best = rank(found, Ranking(level_k=2, level_enough=2), 100)
+    best = rank(found, Ranking(level_k=2, level_enough=2), 100, own_sparse=1.0)
     assert {p.chunk.language for p in best} == set(names)
     assert all(p.score == pytest.approx(0.2) for p in best)
 
@@ -106,7 +109,7 @@ def test_sparse_mode_leaves_out_what_shares_no_token() -> None:
 
 def test_reciprocal_ranks_follow_cormack_with_k_sixty() -> None:
     # dense ranks 1, 2, 3; sparse ranks 2, 1, none: 1/61+1/62, 1/62+1/61, 1/63
-    found = rank(candidates((0.9, 0.1), (0.8, 0.2), (0.7, 0.0)), Ranking(method="rrf"), 10)
+    found = rank(candidates((0.9, 0.1), (0.8, 0.2), (0.7, 0.0)), Ranking(method="rrf"), 10, own_sparse=1.0)
     assert found[0].score == pytest.approx(1 / 61 + 1 / 62)
     assert found[1].score == pytest.approx(1 / 61 + 1 / 62)
     assert found[2].score == pytest.approx(1 / 63)
@@ -123,13 +126,53 @@ def test_ties_are_broken_by_chunk_id_whatever_the_order_of_arrival(method: str) 
     tied = candidates((0.5, 0.1), (0.5, 0.1), (0.5, 0.1))
     ranking = Ranking(method=method)  # type: ignore[arg-type]
     assert order(tied, ranking) == order(tied[::-1], ranking)
-    ids = [passage.chunk.id for passage in rank(tied, ranking, 10)]
+    ids = [passage.chunk.id for passage in rank(tied, ranking, 10, own_sparse=1.0)]
     assert ids == sorted(ids)
 
 
 def test_the_limit_cuts_after_ranking() -> None:
-    assert [p.chunk.ordinal for p in rank(candidates((0.1, 0), (0.3, 0), (0.2, 0)), Ranking(), 2)] == [1, 2]
+    assert [p.chunk.ordinal for p in rank(candidates((0.1, 0), (0.3, 0), (0.2, 0)), Ranking(), 2, own_sparse=1.0)] == [
+        1,
+        2,
+    ]
 
 
 def test_no_candidates_give_no_passages() -> None:
-    assert rank([], Ranking(), 5) == []
+    assert rank([], Ranking(), 5, own_sparse=1.0) == []
+
+
+def test_a_third_passage_in_the_asker_s_language_must_stand_out_more() -> None:
+    # Levels, of ranks 2 and 3: a .77, b .345. The best stand out by .13 and by .075, in the mean by .1025.
+    found = candidates((0.9, 0), (0.8, 0), (0.74, 0), (0.73, 0), (0.42, 0), (0.39, 0), (0.3, 0), languages="aaaabbb")
+    ranking = Ranking(level_k=2, level_enough=2)
+    best = rank(found, ranking, 10, own_sparse=1.0, asked_in="a")
+    assert {p.chunk.ordinal: p.handicap for p in best} == pytest.approx(
+        {n: 0.1025 if n in (2, 3) else 0.0 for n in range(7)}
+    )
+    assert all(p.score == pytest.approx(p.fused_score - p.level - p.handicap) for p in best)
+    assert [p.chunk.ordinal for p in best] == [0, 4, 5, 1, 6, 2, 3]
+    without = [rank(found, ranking, 10, own_sparse=1.0, asked_in=language) for language in (None, "c")]
+    for each in without:
+        assert [p.chunk.ordinal for p in each] == [0, 4, 5, 1, 2, 3, 6]
+        assert not any(p.handicap for p in each)
+    # Tags below a language are the language; with as many places as passages nothing changes.
+    regional = [replace(c, chunk=replace(c.chunk, language=c.chunk.language * 2 + "-CH")) for c in found]
+    assert [p.handicap for p in rank(regional, ranking, 10, own_sparse=1.0, asked_in="aa")] == [
+        p.handicap for p in best
+    ]
+    many = rank(found, replace(ranking, own_places=4), 10, own_sparse=1.0, asked_in="a")
+    assert [p.score for p in many] == [p.score for p in without[0]]
+
+
+def test_in_one_language_no_passage_has_to_stand_out_more() -> None:
+    found = candidates((0.9, 0), (0.8, 0), (0.7, 0), (0.6, 0))
+    assert not any(p.handicap for p in rank(found, Ranking(), 4, own_sparse=1.0, asked_in="en"))
+
+
+def test_less_is_made_of_a_passage_that_shares_little_of_the_question() -> None:
+    ranking = Ranking(method="weighted", sparse_weight=2.0, coverage=0.5)
+    # A text with all of the question's words has its score with itself: it counts in full.
+    best = rank(candidates((0.1, 0.64), (0.1, 0.16), (0.1, 0.0)), ranking, 3, own_sparse=0.64)
+    assert [p.score for p in best] == pytest.approx([0.1 + 2 * 0.64, 0.1 + 2 * 0.16 * 0.5, 0.1])
+    # A question of unknown tokens alone has no weight at all.
+    assert rank(candidates((0.1, 0.0)), ranking, 3, own_sparse=0.0)[0].score == pytest.approx(0.1)

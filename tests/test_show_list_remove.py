@@ -177,6 +177,7 @@ def test_show_for_programs_has_the_fields_of_list_and_search(shell: Shell, monke
         "sparse_score",
         "fused_score",
         "level",
+        "handicap",
         "rerank_score",
         "wording",
         "copies",

@@ -17,6 +17,7 @@ import pytest
 from rag.checkpoint import BUNDLED, inspect
 from rag.embedders.bge_m3 import BgeM3Embedder
 from rag.errors import DiskError
+from rag.model_card import Recommended
 from rag.training.stages import save_whole
 from tests.command_line import Shell, call
 from tests.toy_parallel import RECIPE, pairs, write_parallel
@@ -106,7 +107,7 @@ def test_the_student_is_a_checkpoint_that_the_loader_and_sentence_transformers_a
 
     found = inspect(trained.folder, "student")
     assert (found.hidden_size, found.layers, found.window) == (64, 2, 64)
-    assert (found.dense_weight, found.sparse_weight) == (1.0, 0.5)
+    assert found.recommended == Recommended(1.0, 0.5)
     texts = [text for pair in pairs("de")[:12] for text in pair]
     ours = BgeM3Embedder(found, device="cpu", dtype="float32").embed_passages(texts)
     theirs = SentenceTransformer(str(trained.folder), device="cpu").float().encode(texts)

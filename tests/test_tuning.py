@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -74,7 +74,8 @@ def made_up(gold_stands_out: float, offset: float, subjects: int = 60) -> tuple[
     dense[each, each + subjects] += gold_stands_out
     documents = np.broadcast_to(np.arange(2 * subjects), dense.shape)
     languages = np.repeat([0, 1], subjects)
-    return dataset, Candidates(dense, np.zeros_like(dense), languages, ("a", "b"), documents)
+    asked, own = np.full(subjects, "a"), np.ones(subjects)
+    return dataset, Candidates(dense, np.zeros_like(dense), languages, ("a", "b"), documents, asked, own)
 
 
 def tried(sums: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Tried:
@@ -84,12 +85,15 @@ def tried(sums: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Tried:
     return Tried(rankings, ("all",), names, sums[:, None, :], np.ones((1, sums.shape[1])))
 
 
+@pytest.mark.parametrize("present", [WEIGHTED, replace(WEIGHTED, coverage=0.3, centring=0.5, own_places=1)])
 @pytest.mark.parametrize("objective", ["mean", "pairs"])
-def test_each_ranking_is_worth_what_its_evaluation_says(objective: Objective) -> None:
+def test_each_ranking_is_worth_what_its_evaluation_says(objective: Objective, present: Ranking) -> None:
     dataset = parallel(30)
     found = at_random(dataset)
-    rankings = (*grid(WEIGHTED, (0.0, 0.3, 2.0), (2, 8, 40)), Ranking(mode="dense"), Ranking(mode="sparse"))
-    measured = try_all(dataset, of_dataset(dataset, found), rankings, objective)
+    rankings = grid(present, (0.0, 0.3, 2.0), (2, 8, 40))
+    if not present.centring:  # one way of comparing vectors for all
+        rankings = (*rankings, Ranking(mode="dense"), Ranking(mode="sparse"))
+    measured = try_all(dataset, of_dataset(dataset, found, present), rankings, objective)
     assert len(measured.places) == (6 if objective == "pairs" else 4)
     for ranking in rankings:
         expected = evaluate(dataset, ExactRanker(dataset, found, ranking), name="", model="", fingerprint="").places
@@ -103,10 +107,10 @@ def test_of_many_documents_the_nearest_are_enough(monkeypatch: pytest.MonkeyPatc
     dataset = parallel(120, "ab", "a")
     found = at_random(dataset)
     rankings = (WEIGHTED, Ranking(level_k=4), Ranking(mode="dense"))
-    whole = try_all(dataset, of_dataset(dataset, found), rankings, "mean")
+    whole = try_all(dataset, of_dataset(dataset, found, WEIGHTED), rankings, "mean")
     monkeypatch.setattr(tuning_candidates, "_WHOLE", 0)
     monkeypatch.setattr(tuning_candidates, "_NEAREST", 40)
-    some = of_dataset(dataset, found)
+    some = of_dataset(dataset, found, WEIGHTED)
     assert some.dense.shape == (120, 160)
     np.testing.assert_allclose(try_all(dataset, some, rankings, "mean").sums, whole.sums)
 
@@ -122,7 +126,7 @@ def test_a_document_of_an_index_stands_where_its_best_passage_does() -> None:
     found.append(Candidate(a_chunk(uri="u:came-meanwhile", language="en"), 0.2, 0.0))
     dataset = Dataset("index", documents, (question,))
     shown: list[tuple[int, int]] = []
-    candidates = of_index(dataset, lambda at: found, lambda *done: shown.append(done))
+    candidates = of_index(dataset, lambda at: found, [1.0] * len(dataset.questions), lambda *done: shown.append(done))
     measured = try_all(dataset, candidates, [WEIGHTED], "mean")
     assert measured.places == ("en → en",)
     assert measured.values()[0] == pytest.approx(1 / np.log2(3))
@@ -133,9 +137,13 @@ def test_a_language_in_which_nothing_was_found_counts_for_nothing() -> None:
     documents = (DatasetDocument("u:de", "de", "", "one"), DatasetDocument("u:en", "en", "", "one"))
     dataset = Dataset("index", documents, (DatasetQuestion("q", "en", "?", "q", {"u:en": 1}),))
     found = [Candidate(a_chunk(uri="u:en", language="en"), 0.9, 0.0)]
-    measured = try_all(dataset, of_index(dataset, lambda at: found), [WEIGHTED, Ranking()], "pairs")
+    measured = try_all(
+        dataset, of_index(dataset, lambda at: found, [1.0] * len(dataset.questions)), [WEIGHTED, Ranking()], "pairs"
+    )
     assert dict(zip(measured.places, measured.by_place(Ranking()), strict=True)) == {"en → de": 0.0, "en → en": 1.0}
-    empty = try_all(dataset, of_index(dataset, lambda at: []), [WEIGHTED, Ranking()], "mean")
+    empty = try_all(
+        dataset, of_index(dataset, lambda at: [], [1.0] * len(dataset.questions)), [WEIGHTED, Ranking()], "mean"
+    )
     assert empty.values().tolist() == [0.0, 0.0]
 
 
@@ -143,7 +151,7 @@ def test_depths_keep_what_a_search_of_them_finds() -> None:
     dense = np.array([[0.9, 0.8, 0.7, 0.2, 0.1, 0.15]], np.float32)
     sparse = np.array([[0.0, 0.0, 0.0, 0.0, 0.5, 0.1]], np.float32)
     languages = np.array([0, 0, 0, 1, 1, 1])
-    candidates = Candidates(dense, sparse, languages, ("a", "b"), np.arange(6)[None])
+    candidates = Candidates(dense, sparse, languages, ("a", "b"), np.arange(6)[None], np.array(["a"]), np.ones(1))
     for depths, kept in (((1, 0), [0, 4]), ((2, 0), [0, 1, 4, 5]), ((1, 1), [0, 3, 4]), ((1, 2), [0, 1, 3, 4, 5])):
         found = candidates.nearest(*depths)
         assert np.flatnonzero(found.dense[0] > -np.inf).tolist() == kept
@@ -197,7 +205,7 @@ def test_questions_are_dealt_evenly_and_alike_in_whatever_order_they_come() -> N
 
 def test_a_question_and_its_translations_are_one() -> None:
     dataset = parallel(10, "abc", "abc")
-    measured = try_all(dataset, of_dataset(dataset, at_random(dataset)), [WEIGHTED], "all")
+    measured = try_all(dataset, of_dataset(dataset, at_random(dataset), WEIGHTED), [WEIGHTED], "all")
     assert len(measured.names) == 10
     assert measured.counts.tolist() == [[3.0] * 10]
 
@@ -223,10 +231,10 @@ def test_too_few_questions_are_refused() -> None:
 def test_an_objective_that_the_data_do_not_have_is_refused() -> None:
     dataset = parallel(5, "a", "a")
     with pytest.raises(InputError, match="no question for the objective 'one': take mean, pairs"):
-        try_all(dataset, of_dataset(dataset, at_random(dataset)), [WEIGHTED], "one")
+        try_all(dataset, of_dataset(dataset, at_random(dataset), WEIGHTED), [WEIGHTED], "one")
 
 
-FOUND = tuned.Tuned("normalized", 1.0, 2.0, 8, "f" * 64, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
+FOUND = tuned.Tuned("normalized", 1.0, 2.0, 8, 0.3, 0.5, "f" * 64, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
 
 
 def test_what_was_found_is_read_as_it_was_written_and_for_its_model_alone(
@@ -240,6 +248,13 @@ def test_what_was_found_is_read_as_it_was_written_and_for_its_model_alone(
     assert "found for another model" in caplog.text
 
 
+def test_a_file_of_before_questions_were_centred_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    fields = asdict(FOUND)
+    del fields["coverage"], fields["centring"]
+    (tmp_path / "tuning.json").write_text(json.dumps(fields))
+    assert tuned.read(tmp_path, "f" * 64) == replace(FOUND, coverage=0.0, centring=0.0)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -251,6 +266,8 @@ def test_what_was_found_is_read_as_it_was_written_and_for_its_model_alone(
         {"fusion": "magic"},
         {"gain": "much"},
         {"fusion": []},
+        {"coverage": -0.1},
+        {"centring": 1.1},
     ],
     ids=str,
 )

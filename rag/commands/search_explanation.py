@@ -15,6 +15,7 @@ _CALLED = {
     "dense": "its meaning is nearer",
     "sparse": "it shares weightier words",
     "level": "it stands out more in its language",
+    "places": "it is among the first in your language, or in another",
     "rerank": "the reranker puts it higher",
 }
 
@@ -29,11 +30,12 @@ def advantage(passage: Passage, following: Passage, ranking: Ranking) -> dict[st
     if (ranking.mode == "hybrid" and ranking.method == "rrf") or passage.wording != following.wording:
         return {"total": whole}
     dense = ranking.dense_weight if ranking.mode == "hybrid" else float(ranking.mode == "dense")
-    sparse = ranking.sparse_weight if ranking.mode == "hybrid" else float(ranking.mode == "sparse")
+    nearer = dense * (passage.dense_score - following.dense_score)
     parts = {
-        "dense": dense * (passage.dense_score - following.dense_score),
-        "sparse": sparse * (passage.sparse_score - following.sparse_score),
+        "dense": nearer,
+        "sparse": passage.fused_score - following.fused_score - nearer,
         "level": following.level - passage.level,
+        "places": following.handicap - passage.handicap,
     }
     if passage.rerank_score is not None or following.rerank_score is not None:
         parts["rerank"] = whole - sum(parts.values())
@@ -54,8 +56,10 @@ def _scores(passage: Passage, ranking: Ranking) -> str:
     text = f"dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}  fused {passage.fused_score:.3f}"
     if ranking.normalizes:
         language = name(passage.chunk.language, "en")
-        normalized = passage.fused_score - passage.level
-        text += f"  level of {language} {passage.level:.3f}  normalized {normalized:.3f}"
+        normalized = passage.fused_score - passage.level - passage.handicap
+        text += f"  level of {language} {passage.level:.3f}"
+        text += f"  one more in {language} {passage.handicap:.3f}" if passage.handicap else ""
+        text += f"  normalized {normalized:.3f}"
     if passage.rerank_score is not None:
         text += f"  reranker {passage.rerank_score:.3f}  reranked {passage.score:.3f}"
     return text

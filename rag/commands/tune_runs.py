@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag import build, build_retrieval
+from rag.centring import centred
 from rag.commands.progress import progress
 from rag.commands.stored_documents import KnownSources
 from rag.errors import InputError
@@ -94,12 +95,15 @@ def tune(settings: Settings, choice: Choice) -> Found:
     embedder, present = build.embedder(settings, found), build_retrieval.ranking(settings, found)
     if index:
         _require_fit(settings, embedder)
+    if present.mode != "hybrid":
+        # Of the vectors alone, as it is: what is tried beside it is compared with the same candidates.
+        present = replace(present, centring=0.0)
     rankings = grid(present, choice.sparse_weights, choice.level_ks)
     if choice.gold:
-        dataset, candidates, remarks = _over_index(choice.gold, settings, embedder, choice)
+        dataset, candidates, remarks = _over_index(choice.gold, settings, embedder, choice, rankings[0])
     else:
         assert choice.data is not None, "neither a data set nor questions"
-        dataset, candidates, remarks = _over_dataset(choice.data, embedder, choice)
+        dataset, candidates, remarks = _over_dataset(choice.data, embedder, choice, rankings[0])
     with progress("trying") as show:
         tried = try_all(dataset, candidates, rankings, choice.objective, show)
     outcome = choose(tried, choice.folds)
@@ -113,17 +117,19 @@ def tune(settings: Settings, choice: Choice) -> Found:
     return Found(dataset, model, fingerprint, choice.objective, tried, outcome, depths, saved, tuple(remarks))
 
 
-def _over_dataset(path: Path, embedder: Embedder, choice: Choice) -> tuple[Dataset, Candidates, list[str]]:
+def _over_dataset(
+    path: Path, embedder: Embedder, choice: Choice, present: Ranking
+) -> tuple[Dataset, Candidates, list[str]]:
     if bitext.is_bitext(path):
         raise InputError(f"{str(path)!r} is bitext, which no index holds: give a folder with corpus.jsonl")
     dataset = _chosen(beir.read(path), choice)
     with progress(f"embedding with {embedder.model}") as show:
         vectors = embed(dataset, embedder, show)
-    return dataset, of_dataset(dataset, vectors), [*dataset.remarks, *vectors.remarks]
+    return dataset, of_dataset(dataset, vectors, present), [*dataset.remarks, *vectors.remarks]
 
 
 def _over_index(
-    path: Path, settings: Settings, embedder: Embedder, choice: Choice
+    path: Path, settings: Settings, embedder: Embedder, choice: Choice, present: Ranking
 ) -> tuple[Dataset, Candidates, list[str]]:
     with closing(build.store(settings)) as store:
         documents = list(store.documents())
@@ -136,10 +142,15 @@ def _over_index(
             for query in embedder.embed_queries(texts[first : first + _QUESTIONS_AT_ONCE])
         ]
         where = Where(languages=choice.languages)
+        own = [query.sparse.own_score for query in queries]
+        centre = store.centre(where) if present.centring else None
+        if centre is not None:
+            queries = [replace(each, dense=centred(each.dense, centre, present.centring)) for each in queries]
         with progress("searching") as show:
             candidates = of_index(
                 dataset,
                 lambda at: store.candidates(queries[at], _DEPTH, where, language_depth=_LANGUAGE_DEPTH),
+                own,
                 show,
             )
     return dataset, candidates, list(dataset.remarks)
@@ -196,6 +207,8 @@ def _tuned(outcome: Outcome, dataset: Dataset, fingerprint: str, objective: Obje
         chosen.dense_weight,
         chosen.sparse_weight,
         chosen.level_k,
+        chosen.coverage,
+        chosen.centring,
         fingerprint,
         dataset.name,
         outcome.questions,
@@ -213,6 +226,6 @@ def _in_the_way(settings: Settings, tuned: Tuned, present: Ranking) -> Sequence[
     given = settings.retrieval
     return [
         f"setting retrieval.{name} is {value!r} and goes before what was saved: take it out"
-        for name in ("fusion", "dense_weight", "sparse_weight", "level_k")
+        for name in ("fusion", "dense_weight", "sparse_weight", "level_k", "coverage", "centring")
         if (value := getattr(given, name)) is not None and value != getattr(tuned, name)
     ]

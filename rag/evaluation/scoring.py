@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.centring import centred
 from rag.evaluation.datasets import Dataset
 from rag.evaluation.pools import Pool
 from rag.evaluation.windows import refuse_long_questions, within_window
-from rag.fusion import Ranking, fused, language_levels, numbered
+from rag.fusion import Ranking, fused, levelled, numbered
+from rag.language import primary
 from rag.ports import Embedder
 from rag.types import Embedding
 
@@ -63,6 +65,11 @@ class Vectors:
     def dimension(self) -> int:
         """Components of the dense vectors."""
         return int(self.documents.shape[1])
+
+    def own_sparse(self, questions: NDArray[np.intp] | slice) -> NDArray[np.float64]:
+        """Of each question the sparse score with itself."""
+        some = self.sparse_questions[questions].astype(np.float64)
+        return np.asarray(some.multiply(some).sum(axis=1)).reshape(-1)
 
     def truncated(self, dimension: int) -> Vectors:
         """With the first `dimension` components of the dense vectors, normalised again."""
@@ -129,12 +136,16 @@ class ExactRanker:
     def __init__(self, dataset: Dataset, vectors: Vectors, ranking: Ranking) -> None:
         self._vectors = vectors
         self._ranking = ranking
+        self._questions = centred_questions(vectors, ranking)
         columns: dict[tuple[str, str], list[int]] = {}
         for position, document in enumerate(dataset.documents):
             columns.setdefault((document.pool, document.language), []).append(position)
         self._columns = {which: np.array(positions) for which, positions in columns.items()}
         self._all = np.arange(len(dataset.documents))
-        self._languages = numbered([document.language for document in dataset.documents])
+        held = [document.language for document in dataset.documents]
+        self._languages = numbered(held)
+        self._held = np.array([primary(language) for language in held])
+        self._asked = np.array([primary(question.language) for question in dataset.questions])
 
     def ranked(self, pool: Pool) -> Iterator[list[int]]:
         """Of each question in turn: positions of the `DEPTH` best documents, best first."""
@@ -143,20 +154,32 @@ class ExactRanker:
         rows = max(1, _SCORES_AT_ONCE // len(columns))
         for first in range(0, len(pool.questions), rows):
             asked = np.array(pool.questions[first : first + rows])
-            dense_scores = (self._vectors.questions[asked] @ dense.T).astype(np.float64)
+            dense_scores = (self._questions[asked] @ dense.T).astype(np.float64)
             sparse_scores = (self._vectors.sparse_questions[asked] @ sparse.T).toarray().astype(np.float64)
             left_out = np.zeros(dense_scores.shape, dtype=bool)
             for row, positions in enumerate(pool.left_out[first : first + rows]):
                 left_out[row, np.searchsorted(columns, sorted(positions))] = True
-            for best in order(dense_scores, sparse_scores, left_out, self._languages[columns], self._ranking):
+            own = self._vectors.own_sparse(asked)
+            of_own = self._asked[asked][:, None] == self._held[columns]
+            languages, ranking = self._languages[columns], self._ranking
+            for best in order(dense_scores, sparse_scores, own, left_out, languages, of_own, ranking):
                 yield columns[best].tolist()
+
+
+def centred_questions(vectors: Vectors, ranking: Ranking) -> NDArray[np.float32]:
+    """Dense vectors of the questions as `ranking` compares them: all documents are the collection."""
+    if not ranking.centres:
+        return vectors.questions
+    return centred(vectors.questions, vectors.documents.mean(axis=0), ranking.centring)
 
 
 def order(
     dense: NDArray[np.float64],
     sparse: NDArray[np.float64],
+    own_sparse: NDArray[np.float64],
     left_out: NDArray[np.bool_],
     languages: NDArray[np.intp],
+    own: NDArray[np.bool_],
     ranking: Ranking,
 ) -> Iterator[NDArray[np.intp]]:
     """Columns of the best documents of each row, best first; equal scores in the order of columns.
@@ -164,13 +187,16 @@ def order(
     Args:
         dense: of shape (questions, documents).
         sparse: likewise; 0 where no token is shared.
+        own_sparse: (questions,) the sparse score of each question with itself.
         left_out: likewise; documents that are not there for that question.
         languages: (documents,) number of each one's language.
+        own: (questions, documents) whether it is in the question's language.
         ranking: as for `rag.fusion.rank`, whose order this is.
     """
-    scores = fused(np.where(left_out, -np.inf, dense), sparse, ranking)
+    scores = fused(np.where(left_out, -np.inf, dense), sparse, own_sparse, ranking)
     if ranking.normalizes:
-        scores = scores - language_levels(scores, languages, ranking.level_k, ranking.level_enough)
+        levels, more = levelled(scores, languages, own, ranking)
+        scores = scores - levels - more
     found = np.count_nonzero(scores > -np.inf, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     for row, count in zip(best, found, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rag.errors import InputError
-from rag.fusion import Ranking
+from rag.fusion import OWN_PLACES, Ranking
 
 _MODES = ("hybrid", "dense", "sparse")
 _SETTINGS = {
@@ -14,7 +14,10 @@ _SETTINGS = {
     "dense": "dense_weight",
     "sparse": "sparse_weight",
     "level_k": "level_k",
+    "own_places": "own_places",
     "rrf_k": "rrf_k",
+    "coverage": "coverage",
+    "centring": "centring",
 }
 """Word → setting of the group `retrieval`; they change the hybrid order alone."""
 
@@ -46,7 +49,8 @@ def parse(text: str) -> RunSpec:
         elif not equals or not value or key not in ("model", *_SETTINGS):
             raise InputError(
                 f"--compare {text!r}: {word!r} is unknown: give {', '.join(_MODES)}, model=M, "
-                "fusion=normalized|weighted|rrf, dense=X, sparse=X, level_k=N or rrf_k=N"
+                "fusion=normalized|weighted|rrf, dense=X, sparse=X, level_k=N, own_places=N, rrf_k=N, coverage=X or "
+                "centring=X"
             )
         if key in values:
             raise InputError(f"--compare {text!r}: {key} is given twice: give it once")
@@ -71,5 +75,10 @@ def name(ranking: Ranking, model: str | None = None) -> str:
         words += ["fusion=rrf", f"rrf_k={ranking.rrf_k}"]
     elif ranking.mode == "hybrid":
         words += [f"fusion={ranking.method}", f"dense={ranking.dense_weight:g}", f"sparse={ranking.sparse_weight:g}"]
-        words += [f"level_k={ranking.level_k}"] if ranking.normalizes else []
+        if ranking.normalizes:
+            words.append(f"level_k={ranking.level_k}")
+            words += [f"own_places={ranking.own_places}"] if ranking.own_places != OWN_PLACES else []
+        words += [f"coverage={ranking.coverage:g}"] if ranking.coverage else []
+    if ranking.mode == "hybrid" and ranking.centring:
+        words.append(f"centring={ranking.centring:g}")
     return " ".join(words + ([f"model={model}"] if model else []))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.evaluation.datasets import Dataset
-from rag.evaluation.scoring import Vectors
-from rag.fusion import numbered
+from rag.evaluation.scoring import Vectors, centred_questions
+from rag.fusion import Ranking, numbered
 from rag.language import primary
 from rag.types import Candidate
 
@@ -32,6 +32,8 @@ class Candidates:
         languages: (candidates,) number of each column's language.
         names: of the languages.
         documents: of shape (questions, documents): positions in the data set; -1 for none, or one that is not in it.
+        asked: (questions,) primary tag of each question's language.
+        own_sparse: float64 of shape (questions,): the sparse score of each question with itself.
         holders: of shape (questions, candidates): in which column of `documents` the candidate's is; None where each
             document has one candidate, in its own column.
     """
@@ -41,6 +43,8 @@ class Candidates:
     languages: NDArray[np.intp]
     names: tuple[str, ...]
     documents: NDArray[np.intp]
+    asked: NDArray[np.str_]
+    own_sparse: NDArray[np.float64]
     holders: NDArray[np.intp] | None = None
 
     def columns(self, language: str | None) -> NDArray[np.intp]:
@@ -49,6 +53,11 @@ class Candidates:
             return np.arange(len(self.languages))
         own = np.array([primary(name) == language for name in self.names], dtype=bool)
         return np.flatnonzero(own[self.languages])
+
+    def own(self, questions: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Of shape (questions, columns): whether a candidate is in its question's language."""
+        held = np.array([primary(name) for name in self.names], dtype=str)[self.languages[columns]]
+        return np.asarray(self.asked[questions][:, None] == held)
 
     def of_holders(
         self, questions: NDArray[np.intp], columns: NDArray[np.intp], values: NDArray[np.bool_]
@@ -82,8 +91,13 @@ class Candidates:
         return replace(self, dense=np.where(kept, self.dense, np.float32(-np.inf)))
 
 
-def of_dataset(dataset: Dataset, vectors: Vectors) -> Candidates:
-    """By exact scores of all documents; where these are too many to keep, the nearest of each language."""
+def of_dataset(dataset: Dataset, vectors: Vectors, ranking: Ranking) -> Candidates:
+    """By exact scores of all documents; where these are too many to keep, the nearest of each language.
+
+    Args:
+        ranking: whose centring the questions get; that of all that is tried.
+    """
+    asked = centred_questions(vectors, ranking)
     held = [document.language for document in dataset.documents]
     names, numbers = tuple(sorted(set(held))), numbered(held)
     of_each = [np.flatnonzero(numbers == language) for language in range(len(names))]
@@ -91,7 +105,7 @@ def of_dataset(dataset: Dataset, vectors: Vectors) -> Candidates:
     blocks: list[list[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]]] = [[] for _ in names]
     for first in range(0, len(dataset.questions), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
-        dense = vectors.questions[rows] @ vectors.documents.T
+        dense = asked[rows] @ vectors.documents.T
         sparse = (vectors.sparse_questions[rows] @ vectors.sparse_documents.T).toarray().astype(np.float32)
         for language, positions in enumerate(of_each):
             if whole or len(positions) <= 2 * _NEAREST:
@@ -102,18 +116,21 @@ def of_dataset(dataset: Dataset, vectors: Vectors) -> Candidates:
     joined = [tuple(np.concatenate(parts) for parts in zip(*block, strict=True)) for block in blocks]
     documents, dense, sparse = (np.concatenate(parts, axis=1) for parts in zip(*joined, strict=True))
     widths = [block[0].shape[1] for block in joined]
-    return Candidates(dense, sparse, np.repeat(np.arange(len(names)), widths), names, documents)
+    languages = np.repeat(np.arange(len(names)), widths)
+    return Candidates(dense, sparse, languages, names, documents, _asked(dataset), vectors.own_sparse(slice(None)))
 
 
 def of_index(
     dataset: Dataset,
     fetch: Callable[[int], Sequence[Candidate]],
+    own_sparse: Sequence[float],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """By what an index gives.
 
     Args:
         fetch: position of a question → its candidates, with exact scores.
+        own_sparse: of each question the sparse score with itself.
         on_progress: told how many questions of how many have been put.
     """
     found: list[dict[str, list[Candidate]]] = []
@@ -142,7 +159,13 @@ def of_index(
     documents = np.full((len(found), max(1, *map(len, held))), -1, np.intp)
     for at, some in enumerate(held):
         documents[at, : len(some)] = some
-    return Candidates(dense, sparse, np.repeat(np.arange(len(names)), widths), names, documents, holders)
+    languages = np.repeat(np.arange(len(names)), widths)
+    own = np.array(own_sparse, dtype=np.float64)
+    return Candidates(dense, sparse, languages, names, documents, _asked(dataset), own, holders)
+
+
+def _asked(dataset: Dataset) -> NDArray[np.str_]:
+    return np.array([primary(question.language) for question in dataset.questions], dtype=str)
 
 
 def _nearest(

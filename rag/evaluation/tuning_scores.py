@@ -20,7 +20,7 @@ from rag.evaluation.measure import pair
 from rag.evaluation.pools import Pool
 from rag.evaluation.tuning import Tried
 from rag.evaluation.tuning_candidates import Candidates
-from rag.fusion import Ranking, fused, language_levels
+from rag.fusion import Ranking, fused, levelled
 
 Objective = Literal["mean", "all", "foreign", "one", "own", "pairs"]
 """Whose nDCG@10 is to be high: the mean of the cases that the data have, one of them, or the mean of the pairs of
@@ -140,7 +140,7 @@ def _gains(
         there = ~candidates.of_holders(questions, columns, out)
         dense = np.where(there, candidates.dense[np.ix_(questions, columns)], -np.inf).astype(np.float64)
         sparse = candidates.sparse[np.ix_(questions, columns)].astype(np.float64)
-        languages = candidates.languages[columns]
+        languages, own = candidates.languages[columns], candidates.own(questions, columns)
         relevant = _columns(documents, asked.relevant[rows])
         values = []
         joined: dict[Ranking, NDArray[np.float64]] = {}
@@ -148,10 +148,11 @@ def _gains(
             # Levels of several depths are taken out of the same scores.
             before = replace(ranking, method="weighted", level_k=1) if ranking.normalizes else ranking
             if before not in joined:
-                joined = {before: fused(dense, sparse, before)}
+                joined = {before: fused(dense, sparse, candidates.own_sparse[questions], before)}
             scores = joined[before]
             if ranking.normalizes:
-                scores = scores - language_levels(scores, languages, ranking.level_k, ranking.level_enough)
+                levels, more = levelled(scores, languages, own, ranking)
+                scores = scores - levels - more
             held = candidates.of_documents(questions, columns, scores)
             values.append(_ndcg(held, documents, relevant, asked, rows))
         yield rows, values

@@ -27,6 +27,7 @@ def passage_fields(passage: Passage) -> dict[str, Any]:
         "sparse_score": round(passage.sparse_score, 6),
         "fused_score": round(passage.fused_score, 6),
         "level": round(passage.level, 6),
+        "handicap": round(passage.handicap, 6),
         "rerank_score": None if passage.rerank_score is None else round(passage.rerank_score, 6),
         "wording": passage.wording,
         **chunk_fields(passage.chunk),

@@ -14,12 +14,16 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rag.errors import IndexMismatchError, IndexMissingError, StoreError
+from rag.stores.centres import Centres
 from rag.stores.edge_shard import EdgeShard
 from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
 from rag.stores.language_shares import most_first, shares
-from rag.stores.points import candidates_of, chunks_of
+from rag.stores.points import StoredPoint, candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
     LIVE,
@@ -56,6 +60,7 @@ class EdgeStore:
         self._shared = shared_shard(folder, idle_seconds, wait_seconds)
         # (uri, version) staged and not committed → its chunk count; changed only inside `self._shared.use`.
         self._pending: dict[tuple[str, str], int] = {}
+        self._centres = Centres(self._embedded)
 
     def info(self) -> IndexInfo:
         """What the index was made with; reads one small file and waits for nobody."""
@@ -106,6 +111,16 @@ class EdgeStore:
         """Languages of the passages → about how many passages each has, most first."""
         with self._use() as shard:
             return most_first(shard.languages())
+
+    def centre(self, where: Where = ANYWHERE) -> NDArray[np.float32] | None:
+        """(dimension,) mean of the dense vectors of a sample of the passages, at most a minute old; None without any.
+
+        Raises:
+            InputError: the index has tenants, and `where.metadata` names none.
+        """
+        tenant_key = self.info().tenant_key
+        require_tenant(where, tenant_key)
+        return self._centres.of((tenant_key, where.metadata[tenant_key]) if tenant_key is not None else None)
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -182,6 +197,7 @@ class EdgeStore:
                 self._give_up()
                 raise
             self._forget(uri)
+        self._centres.forget()
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
@@ -189,6 +205,7 @@ class EdgeStore:
             shard.delete({"uri": [uri]})
             shard.flush()
             self._forget(uri)
+        self._centres.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
@@ -215,6 +232,10 @@ class EdgeStore:
         finally:
             self._give_up()
             self._shared.close()
+
+    def _embedded(self, where: Conditions) -> Iterator[StoredPoint]:
+        with self._use() as shard:
+            yield from shard.scroll(where, fields=(), with_embedding=True)
 
     def _use(self) -> AbstractContextManager[EdgeShard]:
         self._folder.info()  # where there is no index, no lock is to make a folder

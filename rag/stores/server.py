@@ -14,9 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rag.errors import IndexMissingError, RagError, StoreError
+from rag.stores.centres import Centres
 from rag.stores.language_shares import most_first, shares
 from rag.stores.points import candidates_of, chunks_of
 from rag.stores.schema import (
@@ -99,6 +104,7 @@ class ServerStore:
         )
         self._metadata_keys = tuple(metadata_keys)
         self._counted: tuple[float, dict[str, int]] = (-_COUNT_SECONDS, {})  # when languages were counted, and how many
+        self._centres = Centres(partial(self._collection.scroll, fields=(), with_embedding=True))
         self._known: IndexInfo | None = None  # what `info` said last: an index does not change
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
@@ -156,6 +162,16 @@ class ServerStore:
         """Languages of the passages → about how many passages each has, most first."""
         self._index()
         return most_first(self._languages())
+
+    def centre(self, where: Where = ANYWHERE) -> NDArray[np.float32] | None:
+        """(dimension,) mean of the dense vectors of a sample of the passages, at most a minute old; None without any.
+
+        Raises:
+            InputError: the index has tenants, and `where.metadata` names none.
+        """
+        tenant_key = self._index().tenant_key
+        require_tenant(where, tenant_key)
+        return self._centres.of((tenant_key, where.metadata[tenant_key]) if tenant_key is not None else None)
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -229,6 +245,7 @@ class ServerStore:
             if ingested_at:
                 self._collection.delete({"uri": [uri], "version": sorted(ingested_at), "state": [LIVE]})
             self._forget(uri)
+        self._centres.forget()
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
@@ -236,6 +253,7 @@ class ServerStore:
         with self._writing:
             self._collection.delete({"uri": [uri]})
             self._forget(uri)
+        self._centres.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""

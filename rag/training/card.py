@@ -18,6 +18,8 @@ def card(
     front += [f"- {language}" for language in text.languages]
     if recipe.sparse_weight is not None:
         front += ["retrieval:", "  dense_weight: 1.0", f"  sparse_weight: {recipe.sparse_weight}"]
+        advice = {"coverage": recipe.coverage, "centring": recipe.centring}
+        front += [f"  {name}: {value}" for name, value in advice.items() if value is not None]
     rows = [
         f"| {language} | {int((text.pair_language == position).sum()):,} | {_figure(accuracy, language)} |"
         for position, language in enumerate(text.languages)

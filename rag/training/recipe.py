@@ -129,7 +129,7 @@ class Recipe(_Part):
     """All that decides the weights, beside the teacher, the pairs and the seed.
 
     Attributes:
-        sparse_weight: what the model card recommends for fusion, `retrieval.sparse_weight`.
+        sparse_weight, coverage, centring: what the model card recommends for fusion, under `retrieval`.
         checkpoint: steps between two checkpoints, each with an evaluation.
     """
 
@@ -141,6 +141,8 @@ class Recipe(_Part):
     heads: Stage = Stage(steps=1500, rate=3e-4, batch=64)
     checkpoint: Size = 500
     sparse_weight: Annotated[float, Field(ge=0)] | None = None
+    coverage: Annotated[float, Field(ge=0)] | None = None
+    centring: Share | None = None
 
 
 def load(name: str) -> Recipe:

@@ -45,14 +45,13 @@ RUNS = (
     "dense",
     "sparse",
     "hybrid fusion=weighted",
-    "hybrid fusion=weighted dense=1.0 sparse=0.3",
-    "hybrid fusion=weighted dense=1.0 sparse=1.0",
-    "hybrid fusion=weighted dense=1.0 sparse=2.0",
-    "hybrid fusion=normalized dense=1.0 sparse=0.3",
-    "hybrid fusion=normalized dense=1.0 sparse=1.0",
-    "hybrid fusion=normalized dense=1.0 sparse=2.0",
-    "hybrid fusion=rrf rrf_k=60",
-    "hybrid fusion=rrf rrf_k=1",
+    *(f"hybrid fusion=weighted dense=1.0 sparse={weight} coverage=0 centring=0" for weight in (0.3, 1.0, 1.25, 2.0)),
+    "hybrid fusion=rrf rrf_k=60 centring=0",
+    "hybrid fusion=rrf rrf_k=1 centring=0",
+    *(f"hybrid fusion=normalized dense=1.0 sparse={weight} coverage=0 centring=0" for weight in (0.3, 1.25, 2.0)),
+    "hybrid fusion=normalized own_places=1000",
+    "hybrid fusion=normalized centring=0",
+    "hybrid fusion=normalized coverage=0",
 )
 COLUMNS = ("mono", "en>xx", "xx>en", "all", "foreign", "one", "own")
 LEAST = {"all": 0.42, "foreign": 0.27, "one": 0.20}
@@ -125,7 +124,11 @@ def measure(folder: Path, model: str, max_questions: int | None, more: Sequence[
         runs[name] = columns(measured, dataset)
         print(f"{folder.name}: {name}, {perf_counter() - began:.0f} s", file=sys.stderr)
     default = next(iter(named))
-    plain = [name for name, each in named.items() if each.mode == "hybrid" and not each.normalizes]
+    plain = [
+        name
+        for name, each in named.items()
+        if each.mode == "hybrid" and not each.normalizes and not each.coverage and not each.centring
+    ]
     return {
         "documents": len(dataset.documents),
         "languages": list(dataset.document_languages),

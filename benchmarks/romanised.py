@@ -22,10 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ingest import chunking
 from ingest.discovery import discover
 from ingest.readers import read
 from rag import build, build_retrieval
+from rag.centring import centred
 from rag.commands.shared import load_settings
 from rag.fusion import Ranking, rank
 from rag.language import detect
@@ -74,12 +77,14 @@ class Pool:
     def place(self, forms: Sequence[str], uri: str) -> int:
         """Rank of the document at `uri`, from 1, when a passage counts with its best score of all `forms`."""
         best: dict[str, float] = defaultdict(lambda: float("-inf"))
+        centre = np.mean([passage.dense for passage in self._embeddings], axis=0)
         for query in self._embedder.embed_queries(forms):
+            asked = centred(query.dense, centre, self._ranking.centring)
             found = [
-                Candidate(chunk, float(passage.dense @ query.dense), _dot(passage.sparse, query.sparse))
+                Candidate(chunk, float(passage.dense @ asked), _dot(passage.sparse, query.sparse))
                 for chunk, passage in zip(self.chunks, self._embeddings, strict=True)
             ]
-            for passage in rank(found, self._ranking, len(found)):
+            for passage in rank(found, self._ranking, len(found), own_sparse=query.sparse.own_score):
                 best[passage.chunk.uri] = max(best[passage.chunk.uri], passage.score)
         return 1 + sum(score > best[uri] for score in best.values())
 

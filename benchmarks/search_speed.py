@@ -174,12 +174,13 @@ def _retrievers(
     embedder: Prepared, store: PassageStore, ranking: Ranking, settings: Settings
 ) -> Iterator[tuple[str, Retriever]]:
     for way, (method, collapse) in WAYS.items():
+        centring = ranking.centring if method == "normalized" else 0.0
         yield (
             way,
             Retriever(
                 embedder,
                 store,
-                replace(ranking, mode="hybrid", method=method),
+                replace(ranking, mode="hybrid", method=method, centring=centring),
                 depth=settings.retrieval.depth,
                 language_depth=settings.retrieval.language_depth,
                 stages=Stages(collapse=collapse, collapse_similarity=settings.retrieval.collapse_similarity),

@@ -307,21 +307,28 @@ class ChatRequest:
         question: the question as the user wrote it.
         passages: in the order of their markers, the first is [1].
         language: BCP-47 tag the answer must be in.
+        second_language: BCP-47 tag of the language in which it is to be said once more, after a line of three dashes.
     """
 
     messages: Sequence[Message]
     question: str
     passages: Sequence[Passage]
     language: str
+    second_language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was consumed: tokens as the endpoint counts them, and the number of requests."""
+    """What was consumed: tokens as the endpoint counts them, and the number of requests.
+
+    Attributes:
+        cost: by the prices of the settings, in their currency; 0 where none are set.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     requests: int = 0
+    cost: float = 0.0
 
     def plus(self, other: Usage) -> Usage:
         """Both together."""
@@ -329,6 +336,7 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.requests + other.requests,
+            self.cost + other.cost,
         )
 
 
@@ -365,6 +373,11 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """What was shown of the answer so far is void, as it went on in the wrong language: it begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of a chat model's stream; `disconnected` when it broke off without a finish reason."""
 
@@ -384,6 +397,9 @@ class Citation:
         quote: verbatim words of the document.
         span: of the quote in `Document.text`.
         page: 1-based page on which the quote starts; None for formats without pages.
+        checked: whether the answer offered these very words; else it named the passage alone, and the quote is all
+            of it.
+        translation: of the quote into the asker's language, by the language model; nobody has checked it.
     """
 
     marker: int
@@ -395,6 +411,8 @@ class Citation:
     language: str
     quote: str
     span: tuple[int, int]
+    checked: bool = False
+    translation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +431,11 @@ class Answer:
         timings: seconds by stage.
         remarks: what was done to find the passages beside the search, what it cost, and what could not be done; one
             line each.
+        attempts: how often the language model was asked for the answer.
+        support: share of the sentences that claim something of which a quote was checked; None without any.
+        unsupported: of each other sentence that claims something, its span in `text`.
+        flagged: numbers of the passages that give orders to a language model, as the markers count them.
+        second_language: BCP-47 tag of the language in which the answer is said once more; None for one language.
     """
 
     question: str
@@ -428,3 +451,8 @@ class Answer:
     usage: Usage = Usage()
     timings: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    attempts: int = 1
+    support: float | None = None
+    unsupported: tuple[tuple[int, int], ...] = ()
+    flagged: tuple[int, ...] = ()
+    second_language: str | None = None

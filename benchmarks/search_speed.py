@@ -181,7 +181,7 @@ def _retrievers(
                 embedder,
                 store,
                 replace(ranking, mode="hybrid", method=method, centring=centring),
-                depth=settings.retrieval.depth,
+                depth=build_retrieval.DEPTH,
                 language_depth=settings.retrieval.language_depth,
                 stages=Stages(collapse=collapse, collapse_similarity=settings.retrieval.collapse_similarity),
             ),
@@ -211,7 +211,7 @@ def _candidates(
     store: PassageStore, questions: list[Embedding], ranking: Ranking, settings: Settings
 ) -> dict[str, float]:
     """How many passages come back from the index for a question, mean."""
-    depth, of_each = settings.retrieval.depth, max(settings.retrieval.language_depth, ranking.level_k + 1)
+    depth, of_each = build_retrieval.DEPTH, max(settings.retrieval.language_depth, ranking.level_k + 1)
     return {
         "plain": float(np.mean([len(store.candidates(each, depth)) for each in questions])),
         "normalized": float(

@@ -144,8 +144,8 @@ class RetrievalSettings(_Group):
     else 0."""
     rrf_k: int = Field(default=60, ge=1)
     """Rank constant of reciprocal rank fusion (Cormack et al. 2009), ranks counted from 1."""
-    depth: int = Field(default=100, ge=1, le=10_000)
-    """Candidates taken from each vector."""
+    depth: int | None = Field(default=None, ge=1, le=10_000)
+    """Candidates taken from each vector; by default as tuned, else 100."""
     language_depth: int = Field(default=12, ge=1, le=1000)
     """Candidates taken from each language beside them, for `normalized`."""
     romanised: bool = True

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from rag.checkpoint import Checkpoint
 
+DEPTH = 100
+"""Candidates of each vector."""
+
 _PASSAGES_FOR_WORDS = 2000
 _DOCUMENTS_FOR_WORDS = 200
 """Passages of a language whose words help to read romanised questions, and documents that are read for them."""
@@ -49,7 +52,14 @@ def retriever(
         collapse_similarity=chosen.collapse_similarity,
         quotas=quotas.parse(chosen.quotas),
     )
-    return Retriever(embedder, reader, ranking, depth=chosen.depth, language_depth=chosen.language_depth, stages=stages)
+    return Retriever(
+        embedder,
+        reader,
+        ranking,
+        depth=depth(settings, found),
+        language_depth=chosen.language_depth,
+        stages=stages,
+    )
 
 
 def _rewriters(settings: Settings, reader: PassageReader, found: Checkpoint) -> Iterator[QueryRewriter]:
@@ -126,6 +136,16 @@ def ranking(settings: Settings, found: Checkpoint) -> Ranking:
         coverage=first("coverage", 0.0),
         centring=first("centring", 0.0),
     )
+
+
+def depth(settings: Settings, found: Checkpoint) -> int:
+    """Candidates taken from each vector: the settings, else what `rag tune` keeps with the index.
+
+    Raises:
+        StoreError: what `rag tune` kept is damaged.
+    """
+    tuned = _tuned(settings, found)
+    return settings.retrieval.depth or (tuned.depth if tuned else None) or DEPTH
 
 
 def _tuned(settings: Settings, found: Checkpoint) -> Tuned | None:

@@ -30,6 +30,7 @@ class Tuned:
         objective: whose nDCG@10 was to be high.
         gain: over the settings of then, on questions that had no part in the choice.
         low, high: its 95 % interval.
+        depth: as in the settings; None where no index was searched.
     """
 
     fusion: FusionMethod
@@ -45,6 +46,7 @@ class Tuned:
     gain: float
     low: float
     high: float
+    depth: int | None = None
 
 
 def read(folder: Path, fingerprint: str) -> Tuned | None:
@@ -99,11 +101,15 @@ def _tuned(fields: object) -> Tuned:
     level_k, questions = fields["level_k"], fields["questions"]
     if type(level_k) is not int or type(questions) is not int or not 1 <= level_k <= 100:
         raise ValueError(fields)
+    depth = fields.get("depth")
+    if depth is not None and (type(depth) is not int or depth < 1):
+        raise ValueError(fields)
     weights = [_number(fields[name]) for name in ("dense_weight", "sparse_weight")]
     # Files of before these were there were found without them.
     coverage, centring = (_number(fields.get(name, 0.0)) for name in ("coverage", "centring"))
     if min(*weights, coverage, centring) < 0 or centring > 1:
         raise ValueError(fields)
+    gain, low, high = (_number(fields[name]) for name in ("gain", "low", "high"))
     return Tuned(
         fields["fusion"],
         weights[0],
@@ -115,7 +121,10 @@ def _tuned(fields: object) -> Tuned:
         str(fields["data"]),
         questions,
         str(fields["objective"]),
-        *(_number(fields[name]) for name in ("gain", "low", "high")),
+        gain,
+        low,
+        high,
+        depth,
     )
 
 

@@ -13,6 +13,7 @@ from rag_config.settings import Settings
 
 from ingest.api import ingest
 from rag import tuned
+from rag.commands.tune_runs import enough
 from rag.errors import InputError, StoreError
 from rag.evaluation import tuning_candidates, tuning_table
 from rag.evaluation.datasets import Dataset, DatasetDocument, DatasetQuestion
@@ -234,7 +235,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused() -> None:
         try_all(dataset, of_dataset(dataset, at_random(dataset), WEIGHTED), [WEIGHTED], "one")
 
 
-FOUND = tuned.Tuned("normalized", 1.0, 2.0, 8, 0.3, 0.5, "f" * 64, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05)
+FOUND = tuned.Tuned("normalized", 1.0, 2.0, 8, 0.3, 0.5, "f" * 64, "gold.jsonl", 80, "mean", 0.03, 0.01, 0.05, 200)
 
 
 def test_what_was_found_is_read_as_it_was_written_and_for_its_model_alone(
@@ -267,6 +268,7 @@ def test_a_file_of_before_questions_were_centred_is_read_as_it_was_meant(tmp_pat
         {"gain": "much"},
         {"fusion": []},
         {"coverage": -0.1},
+        {"depth": 0},
         {"centring": 1.1},
     ],
     ids=str,
@@ -338,8 +340,22 @@ def ingested(in_folder: Path) -> Path:
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "present", "kept"),
+    [
+        ((0.5, 0.6, 0.7, 0.7, 0.7), 100, 100),  # what is there is enough: never less
+        ((0.5, 0.5, 0.5, 0.6, 0.6005), 50, 100),
+        ((0.5, 0.5, 0.5, 0.6, 0.65), 50, 200),
+        ((0.6, 0.5, 0.5, 0.5, 0.5), 100, 100),
+        ((0.5, 0.5, 0.5, 0.5, 0.6), 500, 500),
+    ],
+)
+def test_more_candidates_are_kept_only_where_they_find_more(values: tuple[float, ...], present: int, kept: int) -> None:
+    assert enough(list(zip((10, 25, 50, 100, 200), values, strict=True)), present) == kept
+
+
 def test_a_gain_is_kept_with_the_index_where_one_says_so(
-    shell: Shell, sentences: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, sentences: Path, in_folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingested(in_folder)
     monkeypatch.setenv("RAG_RETRIEVAL__DENSE_WEIGHT", "0")
@@ -364,6 +380,10 @@ def test_a_gain_is_kept_with_the_index_where_one_says_so(
     ]
     found = tuned.read(file.parent, saved.json["fingerprint"])
     assert found is not None
+    shown_now = call(("rag", "config", "--json"), monkeypatch, capfd).lines
+    kept = {row["setting"]: (row["value"], row["source"]) for row in shown_now if row["source"] == "tuning.json"}
+    assert kept["retrieval.fusion"] == (best["fusion"], "tuning.json")
+    assert "retrieval.sparse_weight" not in kept, "the environment goes before it"
     assert (found.fusion, found.sparse_weight, found.data) == (best["fusion"], best["sparse_weight"], "sentences")
     assert "setting retrieval.dense_weight is 0.0 and goes before what was saved: take it out" in saved.err
 

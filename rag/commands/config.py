@@ -26,7 +26,7 @@ class Row:
     Attributes:
         setting: its name in rag.toml, with a dot between levels.
         value: as JSON has it; secrets are masked, None means unset.
-        source: flag, environment, .env, rag.toml or default.
+        source: flag, environment, .env, rag.toml, tuning.json (what `rag tune` keeps with the index) or default.
         variable: the environment variable that sets it, or that has set it.
     """
 
@@ -42,7 +42,8 @@ class Row:
 def config(as_json: bool, store: str | None, collection: str | None, model: str | None) -> None:
     """Show every setting in effect and where it comes from; keys and passwords are masked.
 
-    Flags go before RAG_… variables, these before .env, then rag.toml (both in the working folder), then defaults.
+    Flags go before RAG_… variables, these before .env, then rag.toml (both in the working folder), then what
+    `rag tune` keeps with the index, then defaults.
 
     \b
     rag config
@@ -112,6 +113,7 @@ def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _fallback(settings: Settings, name: str, value: Any, variable: str) -> tuple[Any, str, str]:
     """Value, source and variable of a setting that no source of ours gives."""
+    from rag.build_retrieval import DEPTH
     from rag.hub import DEFAULT_REVISIONS
 
     base_url, key = settings.llm.endpoint()
@@ -119,9 +121,32 @@ def _fallback(settings: Settings, name: str, value: Any, variable: str) -> tuple
         return base_url, "environment", "OPENAI_BASE_URL"
     if name == "llm.api_key" and key:
         return key, "environment", "OPENAI_API_KEY"
+    if (kept := _tuned(settings, name)) is not None:
+        return kept, "tuning.json", variable
+    if name == "retrieval.depth":
+        return DEPTH, "default", variable
     if name == "embedder.revision":
         return DEFAULT_REVISIONS.get(settings.embedder.model), "default", variable
     return value, "default", variable
+
+
+def _tuned(settings: Settings, name: str) -> Any:
+    """What `rag tune` keeps with the index for a setting, where that is in effect."""
+    from contextlib import closing
+
+    from rag import build
+    from rag.errors import RagError
+    from rag.tuned import read
+
+    group, _, field = name.partition(".")
+    if group != "retrieval" or settings.store.url:
+        return None
+    try:
+        with closing(build.store(settings)) as store:
+            kept = read(settings.store.path / settings.store.collection, store.info().fingerprint)
+    except RagError:  # no index, or a damaged file: a search says so
+        return None
+    return getattr(kept, field, None)
 
 
 def shown(name: str, value: Any) -> str | float | None:

@@ -194,7 +194,7 @@ def _prepared(settings: Settings, index: PassageStore, choice: _Choice) -> _Run:
     ranking = build_retrieval.ranking(settings, found)
     documents = generate_passages.documents(index, choice.where)
     digest = text_hash("\n".join(f"{document.uri} {document.version}" for document in documents))
-    ranked_by = {**asdict(ranking), "depth": settings.retrieval.depth}
+    ranked_by = {**asdict(ranking), "depth": build_retrieval.depth(settings, found)}
     begun = {
         **choice.options(),
         "the language model": settings.llm.model or "",

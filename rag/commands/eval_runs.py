@@ -136,11 +136,12 @@ def over_index(path: Path, choice: Choice) -> Results:
 
 
 def _through_the_pipeline(run: _Run, dataset: Dataset, everywhere: Where) -> Measured:
+    from rag import build, build_retrieval
     from rag.api import open_rag
     from rag.evaluation.indexed import IndexRanker
 
     searches = len(dataset.questions) * (len(dataset.document_languages) + 1)  # at most
-    depth = run.settings.retrieval.depth
+    depth = build_retrieval.depth(run.settings, build.checkpoint(run.settings))
     with open_rag(run.settings) as rag, progress(run.name) as show:
 
         def retrieve(question: str, where: Where) -> Sequence[Passage]:

@@ -35,6 +35,8 @@ _LANGUAGE_DEPTH = 101
 """Of each language: one more than the highest level that may be tried is made of."""
 _DEPTHS = (10, 25, 50, 100, 200)
 _QUESTIONS_AT_ONCE = 256
+_EQUAL = 0.001
+"""nDCG@10 that is worth no further candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def tune(settings: Settings, choice: Choice) -> Found:
     saved = None
     if choice.save and outcome.certain:
         tuned = _tuned(outcome, dataset, embedder.fingerprint, choice.objective)
+        tuned = replace(tuned, depth=enough(depths, build_retrieval.depth(settings, found)) if depths else None)
         saved = write(settings.store.path / settings.store.collection, tuned)
         remarks = [*remarks, *_in_the_way(settings, tuned, present)]
     model, fingerprint = embedder.model, embedder.fingerprint
@@ -164,6 +167,17 @@ def _depths(
         (depth, float(try_all(dataset, candidates.nearest(depth, of_each), [ranking], choice.objective).values()[0]))
         for depth in _DEPTHS
     )
+
+
+def enough(depths: Sequence[tuple[int, float]], present: int) -> int:
+    """The smallest depth that is worth as much as any, never below the present one.
+
+    Questions whose answers are found easily are no reason to look less far for others.
+    """
+    best = max(value for _, value in depths)
+    enough = [depth for depth, value in depths if depth > present and value >= best - _EQUAL]
+    at_present = max((value for depth, value in depths if depth <= present), default=best)
+    return present if at_present >= best - _EQUAL or not enough else min(enough)
 
 
 def _chosen(dataset: Dataset, choice: Choice) -> Dataset:
@@ -226,6 +240,6 @@ def _in_the_way(settings: Settings, tuned: Tuned, present: Ranking) -> Sequence[
     given = settings.retrieval
     return [
         f"setting retrieval.{name} is {value!r} and goes before what was saved: take it out"
-        for name in ("fusion", "dense_weight", "sparse_weight", "level_k", "coverage", "centring")
+        for name in ("fusion", "dense_weight", "sparse_weight", "level_k", "coverage", "centring", "depth")
         if (value := getattr(given, name)) is not None and value != getattr(tuned, name)
     ]

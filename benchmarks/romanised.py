@@ -31,7 +31,7 @@ from rag import build, build_retrieval
 from rag.centring import centred
 from rag.commands.shared import load_settings
 from rag.fusion import Ranking, rank
-from rag.language import detect
+from rag.language import asked_in, detect
 from rag.ports import Embedder
 from rag.romanisation import detection
 from rag.romanisation.rewriter import SPELLINGS, RomanisedQuestions
@@ -79,12 +79,14 @@ class Pool:
         best: dict[str, float] = defaultdict(lambda: float("-inf"))
         centre = np.mean([passage.dense for passage in self._embeddings], axis=0)
         for query in self._embedder.embed_queries(forms):
-            asked = centred(query.dense, centre, self._ranking.centring)
+            moved = centred(query.dense, centre, self._ranking.centring)
             found = [
-                Candidate(chunk, float(passage.dense @ asked), _dot(passage.sparse, query.sparse))
+                Candidate(chunk, float(passage.dense @ moved), _dot(passage.sparse, query.sparse))
                 for chunk, passage in zip(self.chunks, self._embeddings, strict=True)
             ]
-            for passage in rank(found, self._ranking, len(found), own_sparse=query.sparse.own_score):
+            for passage in rank(
+                found, self._ranking, len(found), own_sparse=query.sparse.own_score, asked_in=asked_in(forms[0])
+            ):
                 best[passage.chunk.uri] = max(best[passage.chunk.uri], passage.score)
         return 1 + sum(score > best[uri] for score in best.values())
 

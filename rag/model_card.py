@@ -31,7 +31,7 @@ def recommended(folder: Path) -> Recommended:
         folder: of the checkpoint.
 
     Raises:
-        CheckpointError: a value is no number from 0 up.
+        CheckpointError: a value is no number from 0 up, or `centring` is above 1.
         OSError: the card cannot be read.
     """
     path = folder / "README.md"
@@ -53,7 +53,10 @@ def recommended(folder: Path) -> Recommended:
     group = card.get("retrieval") if isinstance(card, dict) else None
     if not isinstance(group, dict):
         return Recommended()
-    return Recommended(**{field.name: _number(path, group, field.name) for field in fields(Recommended)})
+    found = Recommended(**{field.name: _number(path, group, field.name) for field in fields(Recommended)})
+    if found.centring is not None and found.centring > 1:
+        raise CheckpointError(f"{path} recommends centring = {found.centring}: give a number from 0 to 1")
+    return found
 
 
 def _number(path: Path, group: Mapping[str, object], key: str) -> float | None:

@@ -176,7 +176,7 @@ class Retriever:
         # What is folded into another is to be replaced.
         wanted = k if self._stages.collapse == "off" else 3 * k
         centre = self._reader.centre(where) if ranking.centres else None
-        if centre is not None:
+        if centre is not None and centre.shape == query.dense.shape:  # else the store says what does not fit
             query = replace(query, dense=centred(query.dense, centre, ranking.centring))
         candidates = self._reader.candidates(query, max(self._depth, wanted), where, language_depth=of_each)
         several = ranking.normalizes and len({candidate.chunk.language for candidate in candidates}) > 1

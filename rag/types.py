@@ -235,6 +235,7 @@ class Passage:
     Attributes:
         rank: 1 for the best.
         score: what it is ranked by; comparable within one result only.
+        dense_score: cosine with the question's vector, centred where hybrid does that.
         fused_score: both scores joined, before the level of its language is taken out.
         level: what passages of its language reach for this question; 0 where languages are not normalized.
         handicap: what one more in the asker's language has to stand out more; 0 for the first and for all others.
@@ -374,7 +375,13 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """What was shown of the answer so far is void, as it went on in the wrong language: it begins anew."""
+    """What was shown of the answer so far is void, as it went on in the wrong language: it begins anew.
+
+    Attributes:
+        language: BCP-47 tag it is to be in.
+    """
+
+    language: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def change_card(folder: Path, front_matter: str) -> Checkpoint:
 def test_the_bundled_model_is_found_by_its_name_and_is_usable():
     checkpoint = inspect(locate("pocket-m3"), "pocket-m3")
     assert (checkpoint.hidden_size, checkpoint.layers, checkpoint.heads, checkpoint.window) == (256, 4, 4, 1024)
-    assert checkpoint.recommended == Recommended(1.0, 2.5, 0.3, 0.5)
+    assert checkpoint.recommended == Recommended(1.0, 3.0, 0.4, 0.5)
 
 
 def test_a_folder_is_taken_as_it_is_even_where_a_hub_id_could_be_meant(tiny, tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ import pytest
 from rag_config.settings import Settings
 
 from ingest.api import ingest
+from rag import build, build_retrieval
+from rag.commands.shared import load_settings
 from rag.errors import InputError
 from rag.evaluation import specs, table
 from rag.evaluation.results import Cell, Comparison, Difference, Evaluation, Interval
-from rag.fusion import Ranking
 from tests.command_line import Shell, call
 from tests.evaluation_data import CORPUS, QUERIES, QUESTIONS, SUBJECTS, write_dataset, write_lines
 
@@ -54,7 +55,7 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     (found,) = done.json["runs"]
     assert found["accuracy@1"] is None
     assert (found["name"], found["model"], found["dataset"]) == (
-        "hybrid fusion=normalized dense=1 sparse=2.5 level_k=8 coverage=0.3 centring=0.5",
+        "hybrid fusion=normalized dense=1 sparse=3 level_k=8 coverage=0.4 centring=0.5",
         "pocket-m3",
         "small",
     )
@@ -83,13 +84,13 @@ def test_runs_are_compared_with_the_first(shell: Shell) -> None:
     assert [each["name"] for each in done.json["runs"]] == [
         "dense",
         "sparse",
-        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.3 centring=0.5",
+        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.4 centring=0.5",
     ]
     assert [each["truncations"] != [] for each in done.json["runs"]] == [True, False, True]
     pairs = [(each["first"], each["second"]) for each in done.json["comparisons"]]
     assert pairs == [
         ("dense", "sparse"),
-        ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.3 centring=0.5"),
+        ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.4 centring=0.5"),
     ]
     places = {each["place"] for each in done.json["comparisons"][0]["places"]}
     assert {"de → fr", "en → en", "all", "one"} <= places
@@ -244,27 +245,18 @@ def test_of_an_index_languages_can_be_chosen(shell: Shell, index: Path) -> None:
     [
         "dense",
         "sparse",
-        "hybrid fusion=normalized dense=2 sparse=0.3 level_k=7",
+        "hybrid fusion=normalized dense=2 sparse=0.3 level_k=7 coverage=0 centring=0",
         "hybrid fusion=normalized dense=1 sparse=1 level_k=8 own_places=4 coverage=0.3 centring=0.5",
-        "hybrid fusion=weighted dense=2 sparse=0.3",
-        "hybrid fusion=rrf rrf_k=60",
+        "hybrid fusion=weighted dense=2 sparse=0.3 coverage=0.2 centring=0",
+        "hybrid fusion=rrf rrf_k=60 centring=0",
         "dense model=pocket-m3",
     ],
 )
 def test_the_name_of_a_run_asks_for_it(text: str) -> None:
     spec = specs.parse(text)
-    given = dict(spec.retrieval)
-    ranking = Ranking(
-        mode=given["mode"],  # type: ignore[arg-type]
-        method=given.get("fusion", "normalized"),  # type: ignore[arg-type]
-        dense_weight=float(given.get("dense_weight", 1)),
-        sparse_weight=float(given.get("sparse_weight", 0.3)),
-        level_k=int(given.get("level_k", 5)),
-        own_places=int(given.get("own_places", 2)),
-        rrf_k=int(given.get("rrf_k", 60)),
-        coverage=float(given.get("coverage", 0)),
-        centring=float(given.get("centring", 0)),
-    )
+    settings = load_settings(model="pocket-m3", more={"retrieval": dict(spec.retrieval)})
+    # With a model whose card says otherwise: what a name leaves out must not come from there.
+    ranking = build_retrieval.ranking(settings, build.checkpoint(settings))
     assert specs.name(ranking, spec.model) == text
 
 

@@ -9,14 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from ingest import ingest
 from rag import Settings, build
+from rag.centring import centred
+from rag.evaluation.datasets import Dataset, DatasetDocument, DatasetQuestion
+from rag.evaluation.pools import Pool
+from rag.evaluation.scoring import ExactRanker, vectors
 from rag.fusion import Ranking
 from rag.ports import Embedder, PassageStore
 from rag.retrieval import Retriever
-from rag.types import Mode
+from rag.stores.edge import EdgeStore
+from rag.types import IndexInfo, Mode
+from tests.samples import a_chunk
 
 LIBRARY = Path(__file__).parent.parent / "demo" / "library"
 QUESTION = "Wie lange muss der Teig gehen?"
@@ -63,3 +70,43 @@ def test_dense_and_sparse_rank_by_their_score_alone(
     assert [passage.score for passage in passages] == scores
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 1
+
+
+@pytest.mark.parametrize(
+    "ranking",
+    [
+        Ranking(sparse_weight=2.0, coverage=0.5, centring=0.5, level_k=4, level_enough=4),
+        Ranking(sparse_weight=2.0, coverage=0.5, centring=0.5, method="weighted"),
+        Ranking(sparse_weight=0.5, own_places=1, level_k=4, level_enough=4),
+        Ranking(method="rrf", centring=1.0),
+    ],
+)
+def test_what_is_found_is_what_evaluations_measure(pocket: Embedder, store: PassageStore, ranking: Ranking) -> None:
+    chunks = sorted((c for document in store.documents() for c in store.chunks(document.uri)), key=lambda c: c.id)
+    stored = store.embeddings([chunk.text_hash for chunk in chunks])
+    asked = vectors([stored[chunk.text_hash] for chunk in chunks], [pocket.embed_query(QUESTION)])
+    documents = tuple(DatasetDocument(chunk.id, chunk.language, chunk.text, chunk.id) for chunk in chunks)
+    question = DatasetQuestion("q", "de", QUESTION, "q", {chunks[0].id: 1})
+    dataset = Dataset("index", documents, (question,))
+    (found,) = ExactRanker(dataset, asked, ranking).ranked(Pool(None, (0,), ({0: 1},), (frozenset(),)))
+    ranked = Retriever(pocket, store, ranking, depth=1000, language_depth=1000).retrieve(QUESTION, k=1000)
+    assert len(ranked) == len(chunks) <= 100
+    assert [passage.chunk.id for passage in ranked] == [documents[at].id for at in found]
+    if ranking.normalizes:
+        assert any(passage.handicap for passage in ranked), "the question's language is known"
+
+
+def test_a_change_is_seen_by_the_next_question(pocket: Embedder, tmp_path: Path) -> None:
+    texts = ["The oven is cleaned on Mondays.", "The mixer is cleaned on Fridays."]
+    held = [each.dense for each in pocket.embed_passages(texts)]
+    asked = "When is the oven cleaned?"
+    with closing(EdgeStore(tmp_path)) as store:
+        store.prepare(IndexInfo(1, pocket.fingerprint, "pocket-m3", pocket.dimension))
+        retriever = Retriever(pocket, store, Ranking(centring=0.5))
+        for count, text in enumerate(texts, start=1):
+            chunk = a_chunk(uri=f"file:///{count}", version="1", text=text, language="en")
+            store.stage([chunk], pocket.embed_passages([text]))
+            store.commit(chunk.uri, "1")
+            scores = {passage.chunk.uri: passage.dense_score for passage in retriever.retrieve(asked, k=2)}
+            moved = centred(pocket.embed_query(asked).dense, np.mean(held[:count], axis=0), 0.5)
+            assert scores["file:///1"] == pytest.approx(float(moved @ held[0]), abs=1e-5)

@@ -53,7 +53,10 @@ def explanation(passage: Passage, following: Passage | None, terms: Sequence[Mat
 
 
 def _scores(passage: Passage, ranking: Ranking) -> str:
-    text = f"dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}  fused {passage.fused_score:.3f}"
+    text = f"dense {passage.dense_score:.3f}  sparse {passage.sparse_score:.3f}"
+    if ranking.mode == "hybrid" and ranking.method != "rrf":
+        text += f" counting {passage.fused_score - ranking.dense_weight * passage.dense_score:.3f}"
+    text += f"  fused {passage.fused_score:.3f}"
     if ranking.normalizes:
         language = name(passage.chunk.language, "en")
         normalized = passage.fused_score - passage.level - passage.handicap

@@ -75,10 +75,9 @@ def name(ranking: Ranking, model: str | None = None) -> str:
         words += ["fusion=rrf", f"rrf_k={ranking.rrf_k}"]
     elif ranking.mode == "hybrid":
         words += [f"fusion={ranking.method}", f"dense={ranking.dense_weight:g}", f"sparse={ranking.sparse_weight:g}"]
-        if ranking.normalizes:
-            words.append(f"level_k={ranking.level_k}")
-            words += [f"own_places={ranking.own_places}"] if ranking.own_places != OWN_PLACES else []
-        words += [f"coverage={ranking.coverage:g}"] if ranking.coverage else []
-    if ranking.mode == "hybrid" and ranking.centring:
+        words += [f"level_k={ranking.level_k}"] if ranking.normalizes else []
+        words += [f"own_places={ranking.own_places}"] if ranking.normalizes and ranking.own_places != OWN_PLACES else []
+        words.append(f"coverage={ranking.coverage:g}")
+    if ranking.mode == "hybrid":
         words.append(f"centring={ranking.centring:g}")
     return " ".join(words + ([f"model={model}"] if model else []))

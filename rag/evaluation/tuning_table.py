@@ -78,9 +78,14 @@ def toml(ranking: Ranking) -> str:
     lines = ["[retrieval]", 'mode = "hybrid"', f'fusion = "{ranking.method}"']
     if ranking.mode != "hybrid":
         return f'[retrieval]\nmode = "{ranking.mode}"'
+    lines.append(f"centring = {ranking.centring!r}")
     if ranking.method == "rrf":
         return "\n".join([*lines, f"rrf_k = {ranking.rrf_k}"])
-    lines += [f"dense_weight = {ranking.dense_weight!r}", f"sparse_weight = {ranking.sparse_weight!r}"]
+    lines += [
+        f"coverage = {ranking.coverage!r}",
+        f"dense_weight = {ranking.dense_weight!r}",
+        f"sparse_weight = {ranking.sparse_weight!r}",
+    ]
     return "\n".join([*lines, f"level_k = {ranking.level_k}"] if ranking.normalizes else lines)
 
 
@@ -119,6 +124,8 @@ def _fields(ranking: Ranking) -> dict[str, Any]:
         "dense_weight": ranking.dense_weight,
         "sparse_weight": ranking.sparse_weight,
         "level_k": ranking.level_k,
+        "coverage": ranking.coverage,
+        "centring": ranking.centring,
         "rrf_k": ranking.rrf_k,
     }
 

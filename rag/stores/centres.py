@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,11 @@ _KEPT_SECONDS = 60.0
 class Centres:
     """One for each tenant of an index, or for all of it. Safe to call from several threads."""
 
-    def __init__(self, scroll: Callable[[Conditions], Iterator[StoredPoint]]) -> None:
-        """Takes what lists points by id, with their embeddings."""
-        self._scroll = scroll
+    def __init__(self, some: Callable[[Conditions, int], Sequence[StoredPoint]]) -> None:
+        """Takes what gives the first points by id, at most so many, with their embeddings."""
+        self._some = some
         self._kept: dict[tuple[str, str] | None, tuple[float, NDArray[np.float32]]] = {}
+        self._changes = 0
 
     def of(self, tenant: tuple[str, str] | None) -> NDArray[np.float32] | None:
         """The mean, or None where there is no passage.
@@ -34,14 +34,17 @@ class Centres:
         kept = self._kept.get(tenant)
         if kept is not None and time.monotonic() - kept[0] <= _KEPT_SECONDS:
             return kept[1]
+        changes = self._changes
         where: Conditions = {"state": [LIVE], **({f"metadata.{tenant[0]}": [tenant[1]]} if tenant else {})}
-        sample = [point.embedding.dense for point in islice(self._scroll(where), _SAMPLE) if point.embedding]
+        sample = [point.embedding.dense for point in self._some(where, _SAMPLE) if point.embedding]
         if not sample:
             return None
         centre: NDArray[np.float32] = np.mean(np.stack(sample), axis=0)
-        self._kept[tenant] = (time.monotonic(), centre)
+        if changes == self._changes:  # else it may be of before the change
+            self._kept[tenant] = (time.monotonic(), centre)
         return centre
 
     def forget(self) -> None:
         """After a change: the next search looks again."""
+        self._changes += 1
         self._kept.clear()

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class EdgeStore:
         self._shared = shared_shard(folder, idle_seconds, wait_seconds)
         # (uri, version) staged and not committed → its chunk count; changed only inside `self._shared.use`.
         self._pending: dict[tuple[str, str], int] = {}
-        self._centres = Centres(self._embedded)
+        self._centres = Centres(self._some)
 
     def info(self) -> IndexInfo:
         """What the index was made with; reads one small file and waits for nobody."""
@@ -233,9 +234,9 @@ class EdgeStore:
             self._give_up()
             self._shared.close()
 
-    def _embedded(self, where: Conditions) -> Iterator[StoredPoint]:
+    def _some(self, where: Conditions, count: int) -> list[StoredPoint]:
         with self._use() as shard:
-            yield from shard.scroll(where, fields=(), with_embedding=True)
+            return list(islice(shard.scroll(where, fields=(), with_embedding=True), count))
 
     def _use(self) -> AbstractContextManager[EdgeShard]:
         self._folder.info()  # where there is no index, no lock is to make a folder

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rag.errors import IndexMissingError, RagError, StoreError
 from rag.stores.centres import Centres
 from rag.stores.language_shares import most_first, shares
-from rag.stores.points import candidates_of, chunks_of
+from rag.stores.points import StoredPoint, candidates_of, chunks_of
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
     LIVE,
@@ -104,7 +104,7 @@ class ServerStore:
         )
         self._metadata_keys = tuple(metadata_keys)
         self._counted: tuple[float, dict[str, int]] = (-_COUNT_SECONDS, {})  # when languages were counted, and how many
-        self._centres = Centres(partial(self._collection.scroll, fields=(), with_embedding=True))
+        self._centres = Centres(self._some)
         self._known: IndexInfo | None = None  # what `info` said last: an index does not change
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
@@ -281,6 +281,9 @@ class ServerStore:
                 self._swept = False
                 self._known = None
                 self._connection.close()
+
+    def _some(self, where: Conditions, count: int) -> list[StoredPoint]:
+        return list(islice(self._collection.scroll(where, fields=(), with_embedding=True), count))
 
     def _index(self) -> IndexInfo:
         """What the index was made with; also makes sure that the collection is there and ours."""

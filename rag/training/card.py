@@ -16,10 +16,10 @@ def card(
     """
     front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "language:", "- en"]
     front += [f"- {language}" for language in text.languages]
-    if recipe.sparse_weight is not None:
-        front += ["retrieval:", "  dense_weight: 1.0", f"  sparse_weight: {recipe.sparse_weight}"]
-        advice = {"coverage": recipe.coverage, "centring": recipe.centring}
-        front += [f"  {name}: {value}" for name, value in advice.items() if value is not None]
+    advice = {"sparse_weight": recipe.sparse_weight, "coverage": recipe.coverage, "centring": recipe.centring}
+    given = {name: value for name, value in advice.items() if value is not None}
+    if given:
+        front += ["retrieval:", "  dense_weight: 1.0", *(f"  {name}: {value}" for name, value in given.items())]
     rows = [
         f"| {language} | {int((text.pair_language == position).sum()):,} | {_figure(accuracy, language)} |"
         for position, language in enumerate(text.languages)

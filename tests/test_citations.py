@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.citations import MarkerFilter, citations, cited
-from rag.types import Citation, Passage
+from ingest.chunking import chunk
+from rag.citations import Checked, check
+from rag.marker_syntax import cited
+from rag.markers import CitationFilter, Offered
+from rag.types import Citation, Language, Passage
 from tests.samples import a_passage
+from tests.test_readers_pdf import lines, read_pdf, written
 
 TEXT = (
     "Vor der Montage ist das Gewinde zu reinigen. Die Schrauben werden mit 24 Nm angezogen,\n"
@@ -14,9 +20,9 @@ TEXT = (
 )
 
 
-def _filtered(text: str, passage_count: int = 8) -> str:
-    markers = MarkerFilter(passage_count)
-    return markers.feed(text) + markers.finish()
+def citations(text: str, passages: list[Passage]) -> tuple[Citation, ...]:
+    """Of markers that brought no words."""
+    return check(text, (), passages).citations
 
 
 def _only(text: str, passage: Passage) -> Citation:
@@ -26,131 +32,11 @@ def _only(text: str, passage: Passage) -> Citation:
     return found
 
 
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("Ja [1].", "Ja [1]."),
-        ("Ja[1].", "Ja[1]."),
-        ("Ja [1, 2].", "Ja [1][2]."),
-        ("Ja [1,2;3].", "Ja [1][2][3]."),
-        ("Ja [1][2].", "Ja [1][2]."),
-        ("Ja [1] [2].", "Ja [1] [2]."),
-        ("Ja [ 1 ].", "Ja [1]."),
-        ("Ja [1-3].", "Ja [1][2][3]."),
-        ("Ja [2–3, 5].", "Ja [2][3][5]."),
-        ("Ja [1, 1].", "Ja [1]."),
-        ("はい［１］。", "はい[1]。"),
-        ("はい【1】【2】。", "はい[1][2]。"),
-        ("是[1、2]。", "是[1][2]。"),
-        ("نعم [١].", "نعم [1]."),
-        ("نعم [١، ٢].", "نعم [1][2]."),
-        ("हाँ [१]।", "हाँ [1]।"),
-    ],
-)
-def test_markers_are_brought_into_one_form(written: str, shown: str) -> None:
-    assert _filtered(written) == shown
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("Ja [9].", "Ja."),
-        ("Ja[9].", "Ja."),
-        ("Ja [0].", "Ja."),
-        ("Ja [1, 9].", "Ja [1]."),
-        ("Ja [9][1].", "Ja[1]."),
-        ("Ja [9] [1].", "Ja [1]."),
-        ("Ja [7-12].", "Ja [7][8]."),
-        ("Ja [10-12].", "Ja."),
-        ("Ja  [9].", "Ja ."),
-        ("Ja\u00a0[9].", "Ja."),
-        ("[9] Ja", " Ja"),
-        ("Ja [999]", "Ja"),
-    ],
-)
-def test_a_marker_that_points_at_nothing_goes_with_one_space(written: str, shown: str) -> None:
-    assert _filtered(written) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[a]", "[1a]", "[^1]", "[]", "[ ]", "[2024]", "[2024-01-01]", "[01-15]", "[3-1]", "im Intervall [0, 1]",
-        "[1.5]", "[-1]", "[1", " [", "[1, ", "Ende ", "`liste[0]`", "``a ` [9]``", "```\nx[9]\n\ny[0]\n```", "~[",
-        "1]", "(1)", "[x](https://a.org)", "{9}", "[[a]]", "[1\n]",
-    ],
-)  # fmt: skip
-def test_what_is_no_marker_is_left_alone(text: str) -> None:
-    assert _filtered(text) == text
-    assert cited(text) == ()
-
-
-def test_a_stray_backtick_does_not_switch_off_the_markers_of_the_next_line() -> None:
-    assert _filtered("Das ` Zeichen [1,2]\nund weiter [1,2].") == "Das ` Zeichen [1,2]\nund weiter [1][2]."
-
-
-def test_markers_after_code_are_markers_again() -> None:
-    assert _filtered("`a[0]` [1,2] ```b[0]``` [9] und `c`[2, 3]") == "`a[0]` [1][2] ```b[0]``` und `c`[2][3]"
-
-
-def test_without_passages_every_marker_goes() -> None:
-    assert _filtered("Ja [1] und [2].", passage_count=0) == "Ja und."
-
-
-def test_only_what_may_become_a_marker_is_held_back() -> None:
-    markers = MarkerFilter(8)
-    assert markers.feed("Die Antwort") == "Die Antwort"
-    assert markers.feed(" ist") == " ist"
-    assert markers.feed(" [1") == ""
-    assert markers.feed(", ") == ""
-    assert markers.feed("2") == ""
-    assert markers.feed("] gut") == " [1][2] gut"
-    assert markers.feed(" [12") == ""
-    assert markers.feed("34") == " [1234"
-    assert markers.feed(" [a") == " [a"
-    assert markers.feed("ccc [") == "ccc"
-    assert markers.finish() == " ["
-    assert markers.finish() == ""
-
-
-def test_not_even_an_endless_list_is_held_back_for_long() -> None:
-    markers = MarkerFilter(8)
-    shown = markers.feed("[" + "1, " * 1000)
-    assert len(shown) > 2800
-
-
-PIECES = st.sampled_from(
-    ["a", "é", " ", "\u00a0", "\n", "[", "]", "［", "］", "【", "】", "1", "2", "9", "0", "١", "१", "12", ",", ", ",
-     "、", "-", "–", "`", "``", "```", "[1]", "[9]", " [9]", "[1, 2]", "[0, 1]", "[2-4]", "[2024]", "x[1]",
-     "> ", '"', "。"]
-)  # fmt: skip
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.lists(PIECES, max_size=25).map("".join), st.data())
-def test_the_result_does_not_depend_on_how_the_text_is_cut(text: str, data: st.DataObject) -> None:
-    whole = _filtered(text)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
-    markers = MarkerFilter(8)
-    parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert "".join(map(markers.feed, parts)) + markers.finish() == whole
-    one_by_one = MarkerFilter(8)
-    assert "".join(map(one_by_one.feed, text)) + one_by_one.finish() == whole
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.lists(PIECES, max_size=25).map("".join))
-def test_what_is_cited_points_at_passages_and_each_has_its_citation(text: str) -> None:
-    passages = [a_passage(rank) for rank in range(1, 9)]
-    shown = _filtered(text)
-    numbers = cited(shown)
-    assert set(numbers) <= set(range(1, 9))
-    assert list(numbers) == sorted(set(numbers))
-    assert tuple(dict.fromkeys(citation.marker for citation in citations(shown, passages))) == numbers
-
-
-def test_markers_are_counted_once_and_ascending() -> None:
-    assert cited("Erst [3], dann [1, 3] und ［２］, nie `[4]`.") == (1, 2, 3)
+def _answered(written: str, passages: list[Passage], **options: str) -> tuple[str, Checked]:
+    """The text that the asker sees of what a model has written, and what its markers come to."""
+    markers = CitationFilter(passages)
+    shown = markers.feed(written) + markers.finish()
+    return shown, check(shown, markers.offered, passages, **options)
 
 
 def test_a_citation_carries_where_it_comes_from_and_by_default_the_whole_passage() -> None:
@@ -266,3 +152,169 @@ def test_every_quote_is_the_stored_text_at_its_span(passage_text: str, before: s
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(passage_text))] * 2)))
     opening, closing = data.draw(st.sampled_from([*map(tuple, ("“”", "„“", "«»", "「」", '""', "> "))]))
     _only(f"{before}\n{opening}{passage_text[start:end]}{closing} [1]\n", a_passage(text=passage_text, start=17))
+
+
+PASSAGES = [
+    a_passage(text=TEXT),
+    a_passage(2, text="The engine must be cold. Open the lid slowly.", start=7, language="en"),
+    a_passage(3, text="Le couvercle se ferme à la main, sans outil.", language="fr"),
+]
+
+
+def test_offered_words_that_stand_in_their_passage_become_the_quote_as_the_document_has_it() -> None:
+    shown, found = _answered(
+        'Cross-wise, with 24 Nm [1: "mit 24 Nm angezogen, und zwar "über Kreuz""]. No tool [3: « sans outil »].',
+        PASSAGES,
+    )
+    assert shown == "Cross-wise, with 24 Nm [1]. No tool [3]."
+    assert [(each.marker, each.quote, each.checked) for each in found.citations] == [
+        (1, "mit 24 Nm angezogen,\nund zwar „über Kreuz“", True),
+        (3, "sans outil", True),
+    ]
+    assert found.citations[0].span == (100 + TEXT.index("mit 24"), 100 + TEXT.index(". Danach"))
+    assert (found.support, found.unsupported) == (1.0, ())
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "mit 26 Nm angezogen",
+        "MIT 24 NM ANGEZOGEN",
+        "The engine must be cold",  # stands in another passage
+        "mit 24 Nm … und zwar",
+        "24",
+    ],
+)
+def test_offered_words_that_do_not_stand_in_their_passage_are_dropped_and_their_claim_is_unsupported(
+    quote: str,
+) -> None:
+    shown, found = _answered(f'It is so [1: "{quote}"]. Cold it must be [2: "must be cold"].', PASSAGES)
+    assert [(each.marker, each.quote, each.checked) for each in found.citations] == [
+        (1, TEXT, False),
+        (2, "must be cold", True),
+    ]
+    assert found.support == 0.5
+    assert [shown[start:end] for start, end in found.unsupported] == ["It is so [1]."]
+
+
+def test_a_marker_without_words_leads_to_its_passage_and_supports_nothing() -> None:
+    _, found = _answered("It is so [2].", PASSAGES)
+    assert [(each.quote, each.checked) for each in found.citations] == [(PASSAGES[1].chunk.text, False)]
+    assert (found.support, found.unsupported) == (0.0, ((0, 13),))
+
+
+def test_one_checked_quote_is_enough_for_a_claim_and_two_of_one_passage_are_two_citations() -> None:
+    _, found = _answered('It is so [2: "must be cold", "Open the lid", "made up", 1: "made up"].', PASSAGES)
+    assert [(each.marker, each.quote) for each in found.citations] == [
+        (1, TEXT),
+        (2, "must be cold"),
+        (2, "Open the lid"),
+    ]
+    assert found.support == 1.0
+
+
+def test_what_claims_nothing_does_not_count() -> None:
+    _, found = _answered('# Steps\n\nWhat is to be done? This:\n\n- Open it [2: "Open the lid"].\n', PASSAGES)
+    assert found.support == 1.0
+    assert _answered("# Steps\n\nWhat is to be done?", PASSAGES)[1].support is None
+    notice = "No language model is configured. Here are the sources."
+    _, found = _answered(f"{notice}\n\n> Open the lid slowly. [2]", PASSAGES, notice=notice)
+    assert (found.support, found.unsupported) == (None, ())
+    assert [(each.quote, each.checked) for each in found.citations] == [("Open the lid slowly.", True)]
+
+
+def test_a_quotation_in_the_text_counts_where_the_offered_words_fail_or_there_are_none() -> None:
+    for marker in ("[2]", '[2: "made up"]'):
+        _, found = _answered(f"It says “Open the lid slowly.” {marker}", PASSAGES)
+        assert [each.quote for each in found.citations] == ["Open the lid slowly."]
+        assert found.support == 1.0
+
+
+def test_markers_that_were_hidden_since_do_not_confuse_what_the_others_brought() -> None:
+    hidden = (Offered(1, ("made up",)), Offered(1, ("mit 24 Nm",)))
+    offered = (*hidden, Offered(2, ("must be cold",)), Offered(1, ("prüft man den Sitz",)))
+    found = check("It is `so [1][1]`. Cold [2]. Checked [1].", offered, PASSAGES)
+    assert [(each.marker, each.quote) for each in found.citations] == [(1, "prüft man den Sitz"), (2, "must be cold")]
+    found = check("Cold `[1]` it must be [2], and [3].", offered, PASSAGES)
+    assert [(each.marker, each.checked) for each in found.citations] == [(2, True), (3, False)]
+
+
+def test_the_page_of_a_citation_is_the_page_of_its_quote_in_a_real_pdf() -> None:
+    first = ("The lid is opened slowly and only when the engine has become quite cold, as", "the water in it is hot.")
+    second = ("Afterwards the two screws at the side are tightened with a torque of 24 Nm,", "and the seat is checked.")
+    third = ("The oil is changed once a year by somebody who has been trained to do that",)
+    document = read_pdf(written([lines(*first), lines(*second), lines(*third)]))
+    assert len(document.page_starts) == 3
+    (only,) = chunk(
+        document,
+        version="v1",
+        ingested_at=1.0,
+        budget=500,
+        count_tokens=lambda texts: [len(text.split()) for text in texts],
+        detect=lambda _: Language("en", 1.0),
+    )
+    passage = Passage(1, only, 1.0, 0.5, 0.1)
+    _, found = _answered(
+        'Ölwechsel [1: "oil is changed once a year"]. Kalt [1: "quite cold, as the water"]. '
+        'Fest [1: "with a torque of 24 Nm"]. Heiß [1: "it is hot. Afterwards the two"].',
+        [passage],
+    )
+    assert [(each.quote.split()[0], each.page) for each in found.citations] == [
+        ("oil", 3),
+        ("quite", 1),
+        ("with", 2),
+        ("it", 1),
+    ]
+    for each in found.citations:
+        assert each.checked
+        assert document.text[slice(*each.span)] == each.quote
+        assert document.page_starts[(each.page or 0) - 1] <= each.span[0]
+
+
+SIGNS = st.sampled_from(
+    "abcdeßéẞ Ωλξя ьжй あかガｶﾞ漢字文한글 नमस्ते ไทยกำ سلامی‌ם ﬁ½…—–-\"“”„«»「」’'()[]:：,.78\n\u00a0\u0301\u200b"
+)
+
+
+def _letters(text: str) -> str:
+    """What of a text no typesetting changes."""
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if each.isalnum())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(SIGNS, min_size=12).map(lambda text: f"{text}x"), min_size=1, max_size=3), st.data())
+def test_delivered_quotes_stand_in_the_stored_text_and_made_up_words_support_nothing(
+    texts: list[str], data: st.DataObject
+) -> None:
+    passages = [a_passage(rank, text=text, start=7 * rank) for rank, text in enumerate(texts, start=1)]
+    answer = ""
+    true_words = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        number = data.draw(st.integers(1, len(texts) + 1))  # the last is nobody's
+        stored = texts[min(number, len(texts)) - 1]
+        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(stored))] * 2)))
+        words = stored[start:end]
+        if data.draw(st.booleans()):
+            # Letters that no passage has; without brackets, at which made-up words may end too soon.
+            at = data.draw(st.integers(0, len(words)))
+            words = words[:at] + data.draw(st.sampled_from("Zゑ龘Ѣ9")) + words[at:]
+            words = "".join(each for each in words if each.isalnum() or each.isspace())
+        elif number <= len(texts):
+            true_words.append(_letters(words))
+        answer += f'The claim is made [{number}: "{words}"]. '
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=20)))
+    markers = CitationFilter(passages)
+    parts = [answer[start:end] for start, end in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
+    shown = "".join(map(markers.feed, parts)) + markers.finish()
+    found = check(shown, markers.offered, passages)
+    assert set(cited(shown)) == {each.marker for each in found.citations} <= set(range(1, len(texts) + 1))
+    for each in found.citations:
+        start = 7 * each.marker
+        assert each.quote == texts[each.marker - 1][each.span[0] - start : each.span[1] - start]
+        if each.checked:
+            assert any(_letters(each.quote) in words for words in true_words)
+        else:
+            assert each.quote == texts[each.marker - 1]
+    assert (found.support is None) == ("The claim" not in shown)
+    if not true_words:
+        assert found.support == 0

@@ -4,6 +4,7 @@
 #   make test     the tests, in two processes (TEST_PROCESSES=0 in one)
 #   make check    format, lint, types, import contracts
 #   make bench    the benchmarks
+#   make servers  two real OpenAI-compatible servers for tests/test_real_servers.py (1.7 GB in build/servers)
 #
 # TORCH_OPTIONS goes to `pip install torch`; README.md says how it gets the CPU-only build.
 
@@ -13,7 +14,7 @@ TEST_PROCESSES ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench servers setup clean
 
 setup: $(READY)
 
@@ -42,6 +43,16 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.full_size
+
+SERVERS := build/servers/.ready
+servers: $(SERVERS)
+
+# An environment of its own: LiteLLM holds its dependencies to other versions than ours.
+$(SERVERS): Makefile
+	@test -x build/servers/bin/python || $(PYTHON) -m venv build/servers
+	@build/servers/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) -c constraints.txt torch
+	@build/servers/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.2' 'transformers[serving]==5.23.0'
+	@touch $@
 
 clean:
 	rm -rf .venv build .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,6 +17,7 @@ A message is one line: what was wrong, the value, what to do next. The command l
         ├── IndexBusyError           another process holds the index
         ├── DiskError                a file cannot be written
         ├── EndpointError            the language model's endpoint cannot be reached or refuses
+        │   └── ContextLengthError       the request is longer than the language model can read
         └── RerankError              the reranker cannot be loaded or asked, or gives no order
 """
 
@@ -85,6 +86,10 @@ class DiskError(UnavailableError):
 
 class EndpointError(UnavailableError):
     """The language model's endpoint cannot be reached or refuses the request."""
+
+
+class ContextLengthError(EndpointError):
+    """The request, with the room for its answer, is longer than the language model can read."""
 
 
 class RerankError(UnavailableError):

@@ -15,10 +15,11 @@ beyond the script is refused with 400 and a message that says so. The replies:
     malformed("a")              one delta, then a line that is not JSON
     failing("a", message)       one delta, then an error object inside the stream
     empty()                     a stream with nothing in it
+    raw(": ping\n\ndata: …")     an event stream, word for word
     holding("a", seconds=5)     one delta, then silence until the client hangs up, at most `seconds`
     slow(seconds, reply)        another reply, its first byte `seconds` later
     whole("ab")                 one JSON document, as from a server that ignores `stream`
-    status(404, message)        an error with OpenAI's body; `headers` such as Retry-After
+    status(404, message)        an error with OpenAI's body, with a `code` of it; `headers` such as Retry-After
     page("<html>…")             a web page
 
 Every request is kept in `server.requests`, in the order of arrival.
@@ -137,6 +138,11 @@ def empty() -> Reply:
     return Reply(content_type="text/event-stream")
 
 
+def raw(stream: str) -> Reply:
+    """An event stream as it is written here."""
+    return Reply(content=stream.encode(), content_type="text/event-stream")
+
+
 def holding(*deltas: str, seconds: float = 5.0) -> Reply:
     """An answer that falls silent after `deltas` until the client hangs up."""
     return replace(text(*deltas), ending="hold", hold=seconds)
@@ -156,11 +162,16 @@ def whole(content: str, finish: str = "stop") -> Reply:
 
 
 def status(
-    code: int, message: str = "no", *, param: str | None = None, headers: Mapping[str, str] | None = None
+    number: int,
+    message: str = "no",
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """An error in OpenAI's form."""
-    body = {"error": {"message": message, "type": "error", "param": param, "code": None}}
-    return Reply(status=code, content=json.dumps(body).encode(), headers=headers or {})
+    body = {"error": {"message": message, "type": "error", "param": param, "code": code}}
+    return Reply(status=number, content=json.dumps(body).encode(), headers=headers or {})
 
 
 def page(html: str, code: int = 200) -> Reply:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -30,6 +31,8 @@ _CONNECT_SECONDS = 10.0
 _SHORTEST_SECRET = 4
 # Seconds between two looks at a stop: too short to be felt, too long to be seen in the load.
 _LOOK_SECONDS = 0.05
+# An event cannot be waited for without an end.
+_LONGEST_SLEEP = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Endpoint:
     Attributes:
         url: scheme, host, port and path; the part that appears in messages.
         named: whether the user named it; False for OpenAI itself.
-        key: sent as a bearer token.
+        key: sent as a bearer token, or as Azure's older addresses want it; see `credentials`.
         login: user and password from the URL; they replace the bearer token.
         query: sent with each request.
     """
@@ -54,9 +57,20 @@ class Endpoint:
     def secrets(self) -> tuple[str, ...]:
         """All that must appear in no message, longest first."""
         password = self.login[1:] if self.login else ()
-        values = (self.key, *password, *(value for _, value in self.query))
+        values = (self.key, *password, *(value for name, value in self.query if name != "api-version"))
         secret = (value for value in values if len(value) >= _SHORTEST_SECRET and value != _NO_KEY)
         return tuple(sorted(secret, key=len, reverse=True))
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that carries the key.
+
+        Azure's addresses with a date in their query (`/openai/deployments/NAME?api-version=…`) take a key under a name
+        of their own, and anything in `Authorization` for a token of Entra; its newer `/openai/v1` takes it as OpenAI.
+        """
+        if any(name == "api-version" for name, _ in self.query):
+            return {"api-key": self.key}
+        return {"Authorization": f"Bearer {self.key}"}
 
     @property
     def is_loopback(self) -> bool:
@@ -103,8 +117,15 @@ def endpoint(base_url: str | None, api_key: str | None) -> Endpoint:
     return Endpoint(url, named=True, key=key or _NO_KEY, login=login, query=tuple(parse_qsl(parts.query)))
 
 
-def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
-    """A client for `place` that waits at most `timeout` seconds for a sign of life and sends each request once.
+def limits(timeout: float) -> openai.Timeout:
+    """At most `timeout` seconds for each sign of life, and no more than ten for a connection."""
+    import openai
+
+    return openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+
+
+def connect(place: Endpoint) -> openai.OpenAI:
+    """A client for `place` that sends each request once; how long it may take is said with each.
 
     openai takes what it is not given from OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS. Where the user
     named the endpoint those are meant for another one, so they are taken off each request before it is sent. The key is
@@ -113,7 +134,10 @@ def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
     import httpx2
     import openai
 
-    foreign = _environment_headers() if place.named else ()
+    own = place.credentials
+    foreign = _environment_headers() - {name.lower() for name in own} if place.named else frozenset[str]()
+    if "Authorization" not in own:
+        foreign |= {"authorization"}
 
     def prepare(request: httpx2.Request) -> None:
         for name in foreign:
@@ -121,10 +145,8 @@ def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
         if exchange := _SENDING.get():
             request.extensions = {**request.extensions, "trace": exchange.trace}
 
-    limits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
     http_client = openai.DefaultHttpxClient(
         auth=place.login,
-        timeout=limits,
         # A proxy of the environment cannot reach a server on this machine.
         trust_env=not place.is_loopback,
         event_hooks={"request": [prepare]},
@@ -135,39 +157,53 @@ def connect(place: Endpoint, timeout: float) -> openai.OpenAI:
     return openai.OpenAI(
         api_key=place.key,
         base_url=place.url,
-        timeout=limits,
         max_retries=0,
-        default_headers={"Authorization": f"Bearer {place.key}"},
+        default_headers=own,
         default_query=dict(place.query),
         http_client=http_client,
     )
 
 
 class Exchange:
-    """A request and its reply, ended at once when another thread sets `stop`; without one it does nothing.
+    """A request and its reply, ended at once when another thread sets `stop`, and at a point in time.
 
     Nothing can call off a read that waits for the server, but its connection can be shut down beneath it: the read then
-    ends as if the server had hung up, in clear text and under TLS alike. A thread looks out for `stop` as long as the
-    `with` lasts. What cannot be cut short is the making of a connection (at most 10 seconds for each address of the
-    host); nothing is sent on it then.
+    ends as if the server had hung up, in clear text and under TLS alike. A thread looks out for either as long as the
+    `with` lasts. What cannot be cut short by `stop` is the making of a connection (at most 10 seconds for each address
+    of the host); nothing is sent on it then.
     """
 
-    def __init__(self, stop: threading.Event | None) -> None:
+    def __init__(self, stop: threading.Event | None, until: float) -> None:
+        """Waits for its `with`.
+
+        Args:
+            until: the latest end, in seconds of `time.monotonic`.
+        """
         self._stop = stop
+        self._until = until
         self._over = threading.Event()
         self._sockets: list[socket.socket] = []
         # A stream that somebody forgot must not keep the program from ending.
-        self._lookout = threading.Thread(target=self._look_out, name="rag-stop", daemon=True) if stop else None
+        self._lookout = threading.Thread(target=self._look_out, name="rag-stop", daemon=True)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` is set."""
+        return self._stop is not None and self._stop.is_set()
+
+    @property
+    def must_end(self) -> bool:
+        """Whether it was stopped, or its time is over."""
+        return self.stopped or time.monotonic() >= self._until
 
     def __enter__(self) -> Self:
-        if self._lookout:
-            self._lookout.start()
+        self._lookout.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
         # A forgotten stream may be collected in any thread, this one too.
-        if self._lookout and self._lookout is not threading.current_thread():
+        if self._lookout is not threading.current_thread():
             self._lookout.join()
         for twin in self._sockets:
             twin.close()
@@ -175,7 +211,7 @@ class Exchange:
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Requests of this thread inside the block belong to this exchange."""
-        token = _SENDING.set(self if self._stop else None)
+        token = _SENDING.set(self)
         try:
             yield
         finally:
@@ -187,15 +223,19 @@ class Exchange:
             return
         # A twin of the socket: TLS moves the original into another object.
         self._sockets.append(details["return_value"].get_extra_info("socket").dup())
-        if self._stop and self._stop.is_set():
+        if self.must_end:
             self._hang_up()
 
     def _look_out(self) -> None:
-        assert self._stop is not None
-        while not self._over.wait(_LOOK_SECONDS):
-            if self._stop.is_set():
+        while not self._over.wait(self._next_look()):
+            if self.must_end:
                 self._hang_up()
                 return
+
+    def _next_look(self) -> float:
+        rest = max(0.0, self._until - time.monotonic())
+        # Without a stop there is nothing to look for before the end.
+        return min(rest, _LONGEST_SLEEP if self._stop is None else _LOOK_SECONDS)
 
     def _hang_up(self) -> None:
         for twin in tuple(self._sockets):
@@ -225,8 +265,8 @@ def asked_to_wait(headers: httpx2.Headers) -> float | None:
     return None
 
 
-def _environment_headers() -> tuple[str, ...]:
-    """Names of the headers that openai adds from the environment."""
+def _environment_headers() -> frozenset[str]:
+    """Names of the headers that openai adds from the environment, in lower case."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     custom = (line.split(":", 1)[0].strip().lower() for line in lines if ":" in line)
-    return ("openai-organization", "openai-project", *(name for name in custom if name and name != "authorization"))
+    return frozenset({"openai-organization", "openai-project", *custom}) - {""}

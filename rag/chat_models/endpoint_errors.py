@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING
 
 from rag.chat_models.connection import Endpoint, asked_to_wait
-from rag.errors import EndpointError
+from rag.errors import ContextLengthError, EndpointError
 
 if TYPE_CHECKING:
     import openai
@@ -14,12 +15,31 @@ if TYPE_CHECKING:
 _LONGEST_WORDS = 200
 """Characters of a server's own message that are passed on."""
 
-# Seconds before the first further attempt, doubled each time up to the second; the openai client's own figures, as is
-# the longest wait that a server may ask for.
+_LOOKED_AT = 2000
+"""Characters of it in which a meaning is looked for."""
+
+# The most seconds before the first further attempt, doubled each time up to the second; the openai client's own
+# figures, as is the longest wait that a server may ask for.
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _LONGEST_WAIT = 120.0
 # Request timeout, conflict, too many requests; with all server errors what the openai client asks again after.
 _PASSING = (408, 409, 429)
+
+# What an endpoint calls a request that is longer than its model can read: OpenAI, Azure and Groq, llama.cpp.
+_TOO_LONG_CODES = ("context_length_exceeded", "exceed_context_size_error")
+# And how it says so: OpenAI, Azure and vLLM ("maximum context length is 4096 tokens"); vLLM's "longer than the maximum
+# model length"; llama.cpp ("exceeds the available context size"); Ollama ("exceeds the context length"); LM Studio
+# ("when context the overflows", "Context size has been exceeded", "greater than the context length"); SGLang ("longer
+# than the model's context length"); LiteLLM (ContextWindowExceededError); Hugging Face's TGI ("`inputs` tokens +
+# `max_new_tokens` must be <= 4096"); Anthropic ("prompt is too long: 200001 tokens"); Google ("input token count
+# (1) exceeds the maximum number of tokens").
+_TOO_LONG_WORDS = re.compile(
+    r"maximum context length|maximum model length|maximum input length|exceed\w*[\w ]* context|"
+    r"context[\w ]*(?:exceed|overflow)|(?:longer|greater) than [\w' ]*context|context ?window ?exceeded|"
+    r"tokens \+ `max_new_tokens` must be|prompt is too long|token count[\w ()]* exceeds the maximum|"
+    r"context the overflows",
+    re.IGNORECASE,
+)
 
 
 def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout: float, requests: int) -> EndpointError:
@@ -34,6 +54,8 @@ def endpoint_error(error: openai.APIError, place: Endpoint, model: str, timeout:
     """
     import openai
 
+    if exceeds_context(error):
+        return context_error(error, place)
     after = f"after {_count(requests)}"
     if isinstance(error, openai.APITimeoutError):
         text = (
@@ -63,6 +85,8 @@ def pause_before_retry(error: Exception, patience: float, retries: int) -> float
     """
     import openai
 
+    if exceeds_context(error):
+        return None
     if isinstance(error, openai.APIStatusError):
         asked = asked_to_wait(error.response.headers)
         if asked is not None and asked > min(patience, _LONGEST_WAIT):
@@ -74,8 +98,45 @@ def pause_before_retry(error: Exception, patience: float, retries: int) -> float
             return None
         if asked is not None and asked > 0:
             return asked
-    # A random share keeps many clients from coming back at once. Ten doublings are beyond the longest delay.
-    return min(_FIRST_DELAY * 2.0 ** min(retries, 10), _LONGEST_DELAY) * random.uniform(0.75, 1)
+    # "Full jitter" keeps many clients from coming back at once (Brooker 2015, AWS Architecture Blog, "Exponential
+    # Backoff And Jitter"). Ten doublings are beyond the longest delay.
+    return random.uniform(0, min(_FIRST_DELAY * 2.0 ** min(retries, 10), _LONGEST_DELAY))
+
+
+def exceeds_context(error: Exception) -> bool:
+    """Whether the endpoint says that the request is longer than its model can read: by a code, or in its own words."""
+    import openai
+
+    if isinstance(error, openai.APIError):
+        if error.code in _TOO_LONG_CODES or error.type in _TOO_LONG_CODES:
+            return True
+        words = server_words(error)
+    else:
+        words = str(error) if isinstance(error, ValueError) else ""
+    return bool(_TOO_LONG_WORDS.search(words[:_LOOKED_AT]))
+
+
+def context_error(error: Exception, place: Endpoint) -> ContextLengthError:
+    """The error to show where `exceeds_context`."""
+    import openai
+
+    words = _short(server_words(error) if isinstance(error, openai.APIError) else str(error))
+    said = f", it says: {words}" if words else ""
+    return ContextLengthError(
+        presentable(
+            f"the request is too long for the model at {place.url}{said}; set RAG_LLM__CONTEXT_TOKENS to what it can "
+            "read, lower RAG_LLM__MAX_TOKENS, or ask for fewer passages",
+            place,
+        )
+    )
+
+
+def out_of_time(place: Endpoint, deadline: float, requests: int) -> EndpointError:
+    """The error to show where no answer was begun within `deadline` seconds, over all attempts."""
+    return EndpointError(
+        f"{place.url} began no answer within {deadline:g} s, after {_count(requests)}: "
+        "is the server overloaded, or the model thinking for long? Raise RAG_LLM__DEADLINE or try again"
+    )
 
 
 def broken_off(place: Endpoint, reason: str) -> str:

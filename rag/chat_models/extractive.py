@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag import locales
-from rag.citations import cited
 from rag.errors import EmbeddingError
+from rag.marker_syntax import cited
 from rag.ports import Embedder
 from rag.prompt import NO_ANSWER
 from rag.segmentation import sentences as sentence_spans

@@ -65,7 +65,7 @@ def _get(place: Endpoint, seconds: float) -> Probe:
             reply = client.get(
                 f"{place.url}/models",
                 params=dict(place.query) or None,
-                headers={"Authorization": f"Bearer {place.key}", "Accept": "application/json"},
+                headers={**place.credentials, "Accept": "application/json"},
             )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         reason = presentable(str(error) or type(error).__name__, place)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -109,6 +109,17 @@ class LLMSettings(_Group):
     """Seconds without a sign of life after which a request is given up."""
     retries: int = Field(default=2, ge=0)
     """Further attempts after a refusal for load (429), a server error or a failed connection."""
+    deadline: float = Field(default=300, gt=0)
+    """Seconds after which an answer ends, however often it was asked for."""
+    context_tokens: int | None = Field(default=None, ge=512)
+    """Tokens that the model reads and writes in one request; passages and history are made to fit."""
+    prompt_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Price of a million tokens that the model reads; the answers' cost is told where both prices are set."""
+    completion_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Price of a million tokens that it writes."""
+    structured: bool = False
+    """Whether answers are asked for as JSON of claims and quotes, for models that keep to a schema better than to a
+    form of text."""
 
     def endpoint(self) -> tuple[str | None, SecretStr | None]:
         """Base URL and key to use; a key from OPENAI_API_KEY never goes to a base URL that was set here."""
@@ -176,6 +187,25 @@ class RetrievalSettings(_Group):
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+class AnswerSettings(_Group):
+    """In which language answers come, and what comes with them."""
+
+    policy: Literal["match", "pin", "bilingual"] = "match"
+    """The question's language; always `answer.language`; or the question's and, once more, `answer.language`."""
+    language: str | None = None
+    """BCP-47 tag for `pin` and `bilingual`; without it `bilingual` takes the language of most passages."""
+    translate_quotes: bool = True
+    """Whether the language model translates the quotes of an answer for the asker, in a request of its own."""
+    templates: Path | None = None
+    """Folder of files such as de.toml whose texts go before the program's own."""
+
+    @model_validator(mode="after")
+    def _has_what_it_pins(self) -> AnswerSettings:
+        if self.policy == "pin" and not self.language:
+            raise ValueError("policy `pin` needs answer.language: give a tag such as de")
+        return self
+
+
 class IngestSettings(_Group):
     """From files to chunks."""
 
@@ -215,6 +245,7 @@ class Settings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LLMSettings = LLMSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
     ingest: IngestSettings = IngestSettings()
     chat: ChatSettings = ChatSettings()
 

@@ -36,9 +36,13 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
         build_retrieval.retriever(settings, embedder, store, build_retrieval.ranking(settings, found), found),
         store,
         build.chat_model(settings, embedder),
-        default_language=settings.language,
+        policy=build.language_policy(settings),
         # Without a language model an answer comes out the same however often it is asked for.
         attempts=2 if settings.llm.model else 1,
+        budget=build.budget(settings),
+        answer_tokens=settings.llm.max_tokens,
+        templates=settings.answer.templates,
+        translator=build.quote_translator(settings),
     )
 
 

@@ -7,14 +7,17 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from rag.errors import IndexMismatchError
+from rag.errors import IndexMismatchError, InputError
 from rag.ports import ChatModel, Embedder, PassageReader, PassageStore
 from rag.types import IndexInfo
 
 if TYPE_CHECKING:
     from rag_config.settings import Settings
 
+    from rag.budget import Budget
     from rag.checkpoint import Checkpoint
+    from rag.language_policy import LanguagePolicy
+    from rag.quote_translation import QuoteTranslator
 
 _embedders: WeakValueDictionary[object, Embedder] = WeakValueDictionary()
 """Models in use: who opens a second index with the same one shares its weights."""
@@ -175,16 +178,62 @@ def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
         from rag.chat_models.extractive import ExtractiveChatModel
 
         return ExtractiveChatModel(embedder)
-    return language_model(settings)
+    return language_model(settings, structured=settings.llm.structured)
+
+
+def language_policy(settings: Settings) -> LanguagePolicy:
+    """Which language answers are in.
+
+    Raises:
+        InputError: a tag is not one.
+    """
+    from rag.language_policy import LanguagePolicy
+
+    given = settings.answer
+    return LanguagePolicy(given.policy, pinned=given.language, second=given.language, fallback=settings.language)
+
+
+def budget(settings: Settings) -> Budget | None:
+    """The room that the language model has; None where nobody has told.
+
+    Raises:
+        InputError: the longest answer leaves no room for a question.
+    """
+    from rag.budget import Budget
+
+    llm = settings.llm
+    if llm.context_tokens is None:
+        return None
+    if llm.max_tokens >= llm.context_tokens:
+        raise InputError(
+            f"RAG_LLM__CONTEXT_TOKENS is {llm.context_tokens} and RAG_LLM__MAX_TOKENS {llm.max_tokens}: the longest "
+            "answer leaves no room for the question; set it lower"
+        )
+    return Budget(llm.context_tokens, llm.max_tokens)
+
+
+def quote_translator(settings: Settings) -> QuoteTranslator | None:
+    """What translates the quotes of answers; None without a language model, or where it is turned off."""
+    if not settings.llm.model or not settings.answer.translate_quotes:
+        return None
+    from rag.quote_translation import QuoteTranslator
+
+    return QuoteTranslator(language_model(settings), settings.llm.model)
 
 
 def language_model(
-    settings: Settings, *, max_tokens: int | None = None, timeout: float | None = None, retries: int | None = None
+    settings: Settings,
+    *,
+    max_tokens: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    structured: bool = False,
 ) -> ChatModel:
     """The configured language model, `settings.llm.model`, which must be set.
 
     Args:
         max_tokens, timeout, retries: instead of the settings' values.
+        structured: whether answers are asked for as JSON; never of other requests.
     """
     from rag.chat_models.openai_chat import OpenAIChatModel
 
@@ -199,4 +248,8 @@ def language_model(
         max_tokens=llm.max_tokens if max_tokens is None else max_tokens,
         timeout=llm.timeout if timeout is None else timeout,
         retries=llm.retries if retries is None else retries,
+        deadline=llm.deadline,
+        prompt_price=llm.prompt_price,
+        completion_price=llm.completion_price,
+        structured=structured,
     )

@@ -28,7 +28,7 @@ from typing_extensions import TypedDict
 from rag.errors import InputError
 from rag.pipeline import CrossLingualRAG
 from rag.ports import Embedder
-from rag.types import ANYWHERE, Answer, Message, Passage, TextDelta, Where
+from rag.types import ANYWHERE, Answer, Message, Passage, Restarted, TextDelta, Where
 
 logger = getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Question(TypedDict):
     history: NotRequired[Sequence[BaseMessage] | None]
 
 
-class AnswerRunnable(Runnable[str | Question, str | Answer]):
+class AnswerRunnable(Runnable[str | Question, str | Restarted | Answer]):
     """The pipeline as a step of a chain; made by `answer_runnable`.
 
     `invoke` and `ainvoke` give the `Answer`; `batch` and `abatch` one for each question, several at a time. `stream`
@@ -186,13 +186,13 @@ class AnswerRunnable(Runnable[str | Question, str | Answer]):
 
     def stream(
         self, input: str | Question, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[str | Answer]:
+    ) -> Iterator[str | Restarted | Answer]:
         """The answer's text as it comes, then the `Answer`; raises what `invoke` raises."""
         return self._transform_stream_with_config(iter([input]), partial(self._events, bound=kwargs), config)
 
     def astream(
         self, input: str | Question, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[str | Answer]:
+    ) -> AsyncIterator[str | Restarted | Answer]:
         """`stream` for asynchronous code: runs in a thread."""
 
         async def inputs() -> AsyncIterator[str | Question]:
@@ -212,15 +212,17 @@ class AnswerRunnable(Runnable[str | Question, str | Answer]):
 
     def _events(
         self, inputs: Iterator[str | Question], *, bound: _Bound, stop: threading.Event | None = None
-    ) -> Iterator[str | Answer]:
+    ) -> Iterator[str | Restarted | Answer]:
         for asked in inputs:
             for event in self._rag.stream(**_arguments(asked, bound), stop=stop):
                 yield event.text if isinstance(event, TextDelta) else event
 
-    async def _aevents(self, inputs: AsyncIterator[str | Question], *, bound: _Bound) -> AsyncIterator[str | Answer]:
+    async def _aevents(
+        self, inputs: AsyncIterator[str | Question], *, bound: _Bound
+    ) -> AsyncIterator[str | Restarted | Answer]:
         asked = [each async for each in inputs]
         loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[str | Answer | None] = asyncio.Queue()
+        arrived: asyncio.Queue[str | Restarted | Answer | None] = asyncio.Queue()
         stop = threading.Event()
 
         def produce() -> None:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rag import answer_language, locales, prompt
-from rag.citations import MarkerFilter, citations
-from rag.language import choose
+from rag import prompt
+from rag.answering import Answering
+from rag.budget import Budget
+from rag.errors import ContextLengthError, InputError
+from rag.language import asked_in, primary
+from rag.language_policy import LanguagePolicy, Target
 from rag.ports import ChatModel, PassageStore
+from rag.quote_translation import QuoteTranslator
 from rag.retrieval import Retrieved, Retriever
 from rag.types import (
     ANYWHERE,
     Answer,
     ChatRequest,
-    Finished,
-    Language,
     MatchedTerm,
     Message,
     Mode,
     Passage,
+    Restarted,
     StoredDocument,
     TextDelta,
     Usage,
     Where,
 )
-
-_FIRST_LOOK = 120
-"""Characters held back until the answer's language is looked at: about two short sentences. Chosen, not measured."""
 
 
 class CrossLingualRAG:
@@ -43,21 +44,33 @@ class CrossLingualRAG:
         store: PassageStore,
         chat_model: ChatModel,
         *,
-        default_language: str | None = None,
+        policy: LanguagePolicy | None = None,
         attempts: int = 2,
+        budget: Budget | None = None,
+        answer_tokens: int = 1024,
+        templates: Path | None = None,
+        translator: QuoteTranslator | None = None,
     ) -> None:
         """Puts the parts together.
 
         Args:
             store: closed with this object.
-            default_language: BCP-47 tag to answer in where the question's language cannot be told.
+            policy: which language to answer in; by default the question's.
             attempts: how often an answer may be asked for until it is in the right language.
+            budget: the language model's context; None where it is not known.
+            answer_tokens: longest answer in tokens.
+            templates: folder of the user's own texts.
+            translator: of an answer's quotes; None leaves them as they are.
         """
         self._retriever = retriever
         self._store = store
         self._chat_model = chat_model
-        self._default_language = default_language
+        self._policy = policy or LanguagePolicy()
         self._attempts = attempts
+        self._budget = budget  # replaced, never changed, so that threads may read it without a lock
+        self._answer_tokens = answer_tokens
+        self._templates = templates
+        self._translator = translator
 
     def retrieve(
         self, question: str, *, k: int = 10, where: Where = ANYWHERE, mode: Mode | None = None
@@ -108,9 +121,19 @@ class CrossLingualRAG:
         history: Sequence[Message] = (),
         mode: Mode | None = None,
         stop: threading.Event | None = None,
+        conversation: str | None = None,
     ) -> Answer:
         """The answer, whole; see `stream`."""
-        for event in self.stream(question, language=language, k=k, where=where, history=history, mode=mode, stop=stop):
+        for event in self.stream(
+            question,
+            language=language,
+            k=k,
+            where=where,
+            history=history,
+            mode=mode,
+            stop=stop,
+            conversation=conversation,
+        ):
             if isinstance(event, Answer):
                 return event
         raise AssertionError("a stream ends with its answer")
@@ -125,38 +148,124 @@ class CrossLingualRAG:
         history: Sequence[Message] = (),
         mode: Mode | None = None,
         stop: threading.Event | None = None,
-    ) -> Iterator[TextDelta | Answer]:
-        """The answer's text as it comes, then the `Answer`, whose text is what was streamed.
+        conversation: str | None = None,
+    ) -> Iterator[TextDelta | Restarted | Answer]:
+        """The answer's text as it comes, then the `Answer`, whose text is what was streamed after the last `Restarted`.
 
         Args:
-            language: BCP-47 tag to answer in; by default the question's.
+            language: BCP-47 tag to answer in; by default as the policy says.
             k: passages the answer may draw on.
             history: earlier turns, oldest first.
             mode: which scores rank the passages; by default the settings' choice.
             stop: when set, the answer ends at the next event and is incomplete.
+            conversation: BCP-47 tag of the conversation's language, for questions that do not tell their own; by
+                default that of the last answer in `history`.
 
         Raises:
-            InputError: the question is empty or longer than the model's window, or a tag is not one.
+            InputError: the question is empty or longer than the model's window or the language model's context, or a
+                tag is not one.
             UnavailableError: the store or the language model does not answer.
         """
-        target, asked_in = choose(question, requested=language, fallback=self._default_language)
-        run = _Run(question, target, asked_in, stop or threading.Event())
-        with run.timed("retrieve"):
-            found = self._retriever.search(question, k=k, where=where, mode=mode)
-            passages = found.passages
-            run.note(found)
-        with run.timed("answer"):
-            if not passages:
-                yield from run.refuse()
+        conversation = conversation or _conversation_language(history)
+        target = partial(self._policy.decide, question, requested=language, conversation=conversation)
+        answering = Answering(question, target(), stop or threading.Event(), self._templates)
+        found = self._searched(answering, target, k, where, mode)
+        with answering.timed("answer"):
+            if not found.passages:
+                yield from answering.refuse()
             else:
-                for attempt in range(1, self._attempts + 1):
-                    if run.stopped:
-                        break
-                    request = prompt.build(question, passages, run.language, history=history, insist=attempt > 1)
-                    yield from run.receive(self._chat_model, request, may_restart=attempt < self._attempts)
-                    if not run.wrong_language:
-                        break
-        yield run.answer(passages)
+                yield from self._answered(answering, question, found.passages, history)
+        yield answering.answer(self._translator)
+
+    def request(
+        self,
+        question: str,
+        *,
+        language: str | None = None,
+        k: int = 8,
+        where: Where = ANYWHERE,
+        history: Sequence[Message] = (),
+        mode: Mode | None = None,
+    ) -> ChatRequest | None:
+        """What the language model would be sent first; None where no passage is found. Arguments as for `stream`."""
+        target = partial(
+            self._policy.decide, question, requested=language, conversation=_conversation_language(history)
+        )
+        answering = Answering(question, target(), threading.Event(), self._templates)
+        found = self._searched(answering, target, k, where, mode)
+        if not found.passages:
+            return None
+        return self._built(answering.target, question, found.passages, history, self._budget, insist=False)
+
+    def _searched(
+        self, answering: Answering, target: Callable[..., Target], k: int, where: Where, mode: Mode | None
+    ) -> Retrieved:
+        """The passages; what they are mostly written in may be the second language of a bilingual answer."""
+        with answering.timed("retrieve"):
+            found = self._retriever.search(answering.question, k=k, where=where, mode=mode)
+            answering.note(found)
+        counts = Counter(primary(passage.chunk.language) for passage in found.passages)
+        if counts:
+            answering.target = target(documents_language=max(counts, key=lambda tag: (counts[tag], tag)))
+        return found
+
+    def _answered(
+        self, answering: Answering, question: str, passages: Sequence[Passage], history: Sequence[Message]
+    ) -> Iterator[TextDelta | Restarted]:
+        """As many attempts as it takes, and one more, with less to read, where the model cannot read so much."""
+        budget, left = self._budget, self._attempts
+        too_long: ContextLengthError | None = None
+        while left and not answering.stopped:
+            left -= 1
+            insist = answering.wrong_language
+            try:
+                request = self._built(answering.target, question, passages, history, budget, insist=insist)
+            except InputError:
+                if too_long is None:
+                    raise
+                raise too_long from None  # nothing can be left out
+            try:
+                yield from answering.attempt(self._chat_model, request, last=left == 0)
+            except ContextLengthError as error:
+                if too_long is not None:
+                    raise
+                budget, too_long, left = (budget or self._room(request)).halved(), error, left + 1
+                continue
+            self._learn(request, answering.last_usage)
+            if not answering.wrong_language:
+                break
+
+    def _built(
+        self,
+        target: Target,
+        question: str,
+        passages: Sequence[Passage],
+        history: Sequence[Message],
+        budget: Budget | None,
+        *,
+        insist: bool,
+    ) -> ChatRequest:
+        return prompt.build(
+            question,
+            passages,
+            target.language,
+            second_language=target.second_language,
+            history=history,
+            insist=insist,
+            budget=budget,
+            templates=self._templates,
+        )
+
+    def _room(self, request: ChatRequest) -> Budget:
+        """Of a model whose context nobody has told: at most what it has just called too long."""
+        unknown = Budget(2, 1)
+        return Budget(unknown.size(request.messages) + self._answer_tokens, self._answer_tokens)
+
+    def _learn(self, request: ChatRequest, usage: Usage) -> None:
+        """Corrects the estimates by what the endpoint counted."""
+        budget = self._budget
+        if budget is not None and usage.prompt_tokens and usage.requests == 1:
+            self._budget = budget.corrected(budget.size(request.messages), usage.prompt_tokens)
 
     @property
     def tenant_key(self) -> str | None:
@@ -196,117 +305,7 @@ class CrossLingualRAG:
         self.close()
 
 
-class _Run:
-    """What is known of one answer while it is being made."""
-
-    def __init__(self, question: str, language: str, asked_in: Language, stop: threading.Event) -> None:
-        self.language = language
-        self.wrong_language = False
-        self._question = question
-        self._asked_in = asked_in
-        self._stop = stop
-        self._text = ""
-        self._complete = self._refused = False
-        self._usage = Usage()
-        self._remarks: tuple[str, ...] = ()
-        self._timings: dict[str, float] = {}
-        self._started = time.perf_counter()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the asker has left."""
-        return self._stop.is_set()
-
-    def timed(self, stage: str) -> _Timer:
-        return _Timer(self._timings, stage)
-
-    def note(self, found: Retrieved) -> None:
-        """How the passages were found, for the answer to tell."""
-        self._remarks = found.remarks
-        self._usage = self._usage.plus(found.usage)
-
-    def refuse(self) -> Iterator[TextDelta]:
-        """The passages do not hold the answer: says so in the asker's language."""
-        self._refused = self._complete = True
-        self._text = locales.load(self.language).no_answer
-        yield TextDelta(self._text)
-
-    def receive(self, chat_model: ChatModel, request: ChatRequest, *, may_restart: bool) -> Iterator[TextDelta]:
-        """One attempt: text is released once its beginning is no refusal and in the right language.
-
-        Leaves `wrong_language` set, with nothing released, where the attempt is worth repeating.
-        """
-        self.wrong_language = self._complete = False
-        usage = Usage(requests=1)  # of a request that is ended before it tells
-        markers = MarkerFilter(len(request.passages))
-        held = ""
-        released = False
-        with closing(chat_model.stream(request, self._stop)) as events:
-            for event in events:
-                if isinstance(event, Finished):
-                    self._complete = event.reason == "stop"
-                    usage = event.usage
-                    held += markers.finish()
-                    break
-                if self.stopped:
-                    break
-                held += markers.feed(event.text)
-                if not released and len(held) < _FIRST_LOOK:
-                    continue
-                if not released and self._turned_back(held, may_restart):
-                    break
-                released = True
-                yield from self._release(held)
-                held = ""
-        self._usage = self._usage.plus(usage)
-        if released or not self._turned_back(held, may_restart and not self.stopped):
-            yield from self._release(held)
-        elif self._refused:
-            yield from self.refuse()
-
-    def answer(self, passages: Sequence[Passage]) -> Answer:
-        answered_in, language_ok = answer_language.judge(self._text, self.language)
-        self._timings["total"] = time.perf_counter() - self._started
-        return Answer(
-            question=self._question,
-            text=self._text,
-            asked_in=self._asked_in.code,
-            language=self.language,
-            answered_in=answered_in,
-            language_ok=language_ok,
-            complete=self._complete and bool(self._text.strip()),
-            refused=self._refused,
-            citations=() if self._refused else tuple(citations(self._text, passages)),
-            passages=tuple(passages),
-            usage=self._usage,
-            timings=self._timings,
-            remarks=self._remarks,
-        )
-
-    def _turned_back(self, held: str, may_restart: bool) -> bool:
-        """Whether the beginning of the answer is a refusal, or in the wrong language with an attempt left."""
-        self._refused = prompt.is_refusal(held)
-        self.wrong_language = (
-            not self._refused and may_restart and answer_language.judge(held, self.language)[1] is False
-        )
-        return self._refused or self.wrong_language
-
-    def _release(self, text: str) -> Iterator[TextDelta]:
-        if text:
-            self._timings.setdefault("first_text", time.perf_counter() - self._started)
-            self._text += text
-            yield TextDelta(text)
-
-
-class _Timer:
-    """Adds the wall seconds of a `with` block to a table."""
-
-    def __init__(self, timings: dict[str, float], stage: str) -> None:
-        self._timings = timings
-        self._stage = stage
-
-    def __enter__(self) -> None:
-        self._begin = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._timings[self._stage] = time.perf_counter() - self._begin
+def _conversation_language(history: Sequence[Message]) -> str | None:
+    """The language of the last answer that tells its own."""
+    said = (asked_in(message.content) for message in reversed(history) if message.role == "assistant")
+    return next(filter(None, said), None)

@@ -228,6 +228,7 @@ class ChatModel(Protocol):
                 `Finished("disconnected")`, whose usage counts the requests that were sent.
 
         Raises:
+            ContextLengthError: the request is longer than the model can read.
             EndpointError: no answer could be begun.
         """
         ...

@@ -12,7 +12,7 @@ import pytest
 from rag.chat import transcript
 from rag.chat.conversation import history
 from rag.chat.sessions import Session, SessionFolder, Turn
-from rag.citations import citations
+from rag.citations import check
 from rag.errors import InputError, RagError
 from rag.types import Answer, Message, Usage
 from tests.samples import a_passage
@@ -31,7 +31,7 @@ def an_answer(question: str = "Wie fest?", text: str = "Mit 24 Nm [1].", **chang
         "language_ok": True,
         "complete": True,
         "refused": False,
-        "citations": citations(text, [passage]),
+        "citations": check(text, (), [passage]).citations,
         "passages": (passage,),
         "usage": Usage(3, 2, 1),
         "timings": {"total": 0.5},
@@ -56,7 +56,7 @@ def test_a_conversation_comes_back_as_it_was(folder: SessionFolder) -> None:
 
 def test_a_name_that_is_no_valid_text_comes_back(folder: SessionFolder) -> None:
     passage = a_passage(uri="file:///library/hand%FFbuch.pdf")
-    answer = an_answer(citations=citations("So [1].", [passage]), passages=(passage,))
+    answer = an_answer(citations=check("So [1].", (), [passage]).citations, passages=(passage,))
     assert "\udcff" in answer.citations[0].source
     session = folder.new(PLACE)
     session.add(answer)

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-
 
 ARABIC = "يتم تنظيف الحزام الناقل كل يوم اثنين [1]."
 CHECKS = (
-    "The shift supervisor checks the tension of the belt as soon as the cleaning is done, writes the measured value "
-    "into the book that lies beside the control panel,"
+    "The shift supervisor checks the tension of the belt as soon as the cleaning is done. The measured value is then "
+    "written into the book that lies beside the control panel."
 )
-"""Longer than what is held back until its language is known."""
+"""Whole sentences: of what follows nothing is shown before its end."""
 JAPANESE = "コンベアは毎週月曜日に清掃します。作業の前に電源を切ってください[1]。"
 
 
@@ -121,7 +121,7 @@ def chat(only_chat: OpenChat) -> OpenChat:
 def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server) -> None:
     script += [
         text("The belt is cleaned ", "**every Monday** [1]."),
-        holding(CHECKS, " and then ", seconds=30),
+        holding(CHECKS, " And then ", seconds=30),
         text("Afterwards the tension is checked [1]."),
     ]
     with chats() as terminal:
@@ -135,7 +135,7 @@ def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server)
         terminal.wait_for("#0")
 
         terminal.type("Who checks it afterwards?\r")
-        terminal.wait_for("control panel,")
+        terminal.wait_for("control panel.")
         terminal.press("ctrl-c")
         terminal.wait_for("The answer broke off here and is incomplete.")
         assert server.request(2).hung_up.wait(10), "the endpoint need not go on"
@@ -145,7 +145,7 @@ def test_a_whole_conversation(chats: Chats, script: list[Reply], server: Server)
         terminal.wait_for("3 turns")
         said = [each["content"] for each in server.request(3).body["messages"] if each["role"] == "assistant"]
         # What had been shown when Ctrl-C came is kept; the words after it may or may not have come by then.
-        assert said[1].strip() in (CHECKS.strip(), f"{CHECKS} and then"), "the partial answer is kept"
+        assert said[1].strip() in (CHECKS.strip(), f"{CHECKS} And then"), "the partial answer is kept"
         terminal.press("ctrl-d")
         assert terminal.exit_code() == 0
     with chats("--continue") as terminal:
@@ -229,11 +229,11 @@ def test_ctrl_c_before_the_first_word_leaves_no_turn(chat: OpenChat) -> None:
 def test_what_is_typed_during_an_answer_waits_for_the_prompt(chat: OpenChat) -> None:
     chat.script.extend([holding(CHECKS, seconds=2), text("Every Monday [1].")])
     chat.terminal.type(f"{QUESTION}\r")
-    chat.terminal.wait_for("control panel,")
+    chat.terminal.wait_for("control panel.")
     chat.terminal.type("/mode\r")
     chat.terminal.wait_for("(hybrid)")
     shown = " ".join(chat.terminal.everything().split())
-    assert shown.index("control panel,") < shown.index("> /mode") < shown.index("(hybrid)")
+    assert shown.index("control panel.") < shown.index("> /mode") < shown.index("(hybrid)")
 
 
 def test_wide_characters_are_never_cut_and_fill_the_width(chats: Chats, script: list[Reply]) -> None:

@@ -188,7 +188,7 @@ def test_an_answer_in_the_wrong_language_is_said_to_be(library: Shell, monkeypat
         monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
         done = library("rag", "ask", QUESTION)
     assert done.code == 0
-    assert "German, not in English" in done.err
+    assert "may not be in your language. (German)" in done.err
 
 
 def test_a_source_is_found_however_it_is_written(shell: Shell, in_folder: Path) -> None:

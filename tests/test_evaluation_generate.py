@@ -145,7 +145,7 @@ def test_each_question_is_kept_with_what_it_is_about_and_where_it_was_found(
     assert len({question["id"] for question in questions}) == 10
     summary = json.loads(out)
     assert summary["languages"] == [{"language": tag, "wanted": 5, "kept": 5, "rejected": {}} for tag in ("de", "en")]
-    assert summary["usage"] == {"prompt_tokens": 110, "completion_tokens": 20, "requests": 10}
+    assert summary["usage"] == {"prompt_tokens": 110, "completion_tokens": 20, "requests": 10, "cost": 0.0}
     assert summary["passages"] == 5
     assert not Path(summary["rejected_file"]).exists()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rag import locales
 from rag.chat_models.extractive import ExtractiveChatModel
-from rag.citations import citations
+from rag.citations import check
 from rag.ports import Embedder
 from rag.prompt import NO_ANSWER
 from rag.types import ChatRequest, Embedding, Finished, Passage, TextDelta, Usage
@@ -85,7 +85,7 @@ def test_the_notice_is_in_the_askers_language(model: ExtractiveChatModel, langua
 def test_every_quote_becomes_a_citation_of_exactly_its_words(model: ExtractiveChatModel) -> None:
     request = a_request("How much does a boat ticket cost?", passages_of(GERMAN, ENGLISH))
     text = answer(model, request)
-    cited = [(each.marker, each.quote) for each in citations(text, request.passages)]
+    cited = [(each.marker, each.quote) for each in check(text, (), request.passages).citations]
     assert sorted(cited) == sorted(quotes(model, request))
 
 
@@ -178,7 +178,8 @@ def test_numbers_in_brackets_of_the_source_are_not_taken_for_markers(model: Extr
     written = answer(model, request)
     assert "[3" not in written
     assert (1, "The boat ticket costs twelve euros.") in quotes(model, request)
-    assert {each.marker for each in citations(written, request.passages)} == {m for m, _ in quotes(model, request)}
+    found = check(written, (), request.passages).citations
+    assert {each.marker for each in found} == {m for m, _ in quotes(model, request)}
 
 
 def test_a_stray_backtick_does_not_hide_the_marker(model: ExtractiveChatModel) -> None:

@@ -284,7 +284,7 @@ def test_an_invoked_runnable_gives_the_answer_of_the_pipeline(talk: AnswerRunnab
 
 @script(text(*PIECES))
 def test_the_pieces_of_a_stream_make_up_the_text_of_the_answer_at_its_end(talk: AnswerRunnable) -> None:
-    async def collected() -> list[str | Answer]:
+    async def collected() -> list[Any]:
         return [event async for event in talk.astream(QUESTION)]
 
     for events in (list(talk.stream(QUESTION)), asyncio.run(collected())):

@@ -205,6 +205,7 @@ def test_a_stop_ends_the_answer_at_the_next_event(talk: Talk) -> None:
             shown += event.text
             stop.set()
         else:
+            assert isinstance(event, Answer)
             assert not event.complete
             assert event.text == shown
     assert 0 < shown.count("Monday") < 5000

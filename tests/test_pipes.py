@@ -103,7 +103,8 @@ def test_explain_shows_scores_the_words_that_matched_and_why_one_is_before_the_n
     assert list(weights.values()) == sorted(weights.values(), reverse=True)
     shown = rag("search", "Förderband am Montag", "--explain", "-k", "2").out
     assert (
-        f"dense {best['dense_score']:.3f}  sparse {best['sparse_score']:.3f}  fused {best['fused_score']:.3f}" in shown
+        f"dense {best['dense_score']:.3f}  sparse {best['sparse_score']:.3f} "
+        f"counting {best['fused_score'] - best['dense_score']:.3f}  fused {best['fused_score']:.3f}" in shown
     )
     assert f"level of German {best['level']:.3f}  normalized {best['score']:.3f}" in shown
     parts = best["before_next"]

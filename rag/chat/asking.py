@@ -12,8 +12,9 @@ from types import FrameType
 from rag.chat.chat import Chat
 from rag.errors import InputError
 from rag.language import parse_tag
+from rag.locales import load
 from rag.rendering.markdown import MarkdownStream
-from rag.types import Answer, TextDelta
+from rag.types import Answer, Restarted, TextDelta
 
 
 def ask(chat: Chat, question: str, *, language: str | None = None, again: bool = False) -> None:
@@ -24,7 +25,6 @@ def ask(chat: Chat, question: str, *, language: str | None = None, again: bool =
     """
     stop = threading.Event()
     chat.numbered = {}
-    answer: Answer | None = None
     with ExitStack() as until_shown:
         if sys.stdin.isatty():
             until_shown.enter_context(_interruptible(stop))
@@ -32,9 +32,13 @@ def ask(chat: Chat, question: str, *, language: str | None = None, again: bool =
         events = chat.conversation.ask(question, stop, language=language, again=again)
         with _waiting(chat):
             event = next(events)
-        with MarkdownStream(chat.out, chat.screen) as shown:
-            while isinstance(event, TextDelta):
-                shown.feed(event.text)
+        while not isinstance(event, Answer):
+            with MarkdownStream(chat.out, chat.screen) as shown:
+                while isinstance(event, TextDelta):
+                    shown.feed(event.text)
+                    event = next(events)
+            if isinstance(event, Restarted):
+                chat.say(f"({load(event.language).restarted})\n")
                 event = next(events)
         answer = event
     if answer.text.strip():

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rag.chat.sessions import Session, Turn
-from rag.citations import MarkerFilter
 from rag.errors import InputError
-from rag.language import choose
+from rag.markers import CitationFilter
 from rag.pipeline import CrossLingualRAG
 from rag.retrieval import Retrieved
-from rag.types import ANYWHERE, Answer, Message, Mode, TextDelta, Where
+from rag.types import ANYWHERE, Answer, Message, Mode, Restarted, TextDelta, Where
 
 _MOST_TURNS: Final = 8
 _MOST_CHARACTERS: Final = 8000
@@ -74,7 +73,7 @@ class Conversation:
 
     def ask(
         self, question: str, stop: threading.Event, *, language: str | None = None, again: bool = False
-    ) -> Iterator[TextDelta | Answer]:
+    ) -> Iterator[TextDelta | Restarted | Answer]:
         """The answer's text as it comes, then the `Answer`, which has become a turn unless it is empty.
 
         Args:
@@ -92,7 +91,8 @@ class Conversation:
         self.last_question = question
         for event in self.rag.stream(
             question,
-            language=language or self.options.language or _carried_on(question, earlier),
+            language=language or self.options.language,
+            conversation=earlier[-1].answer.language if earlier else None,
             k=self.options.k,
             where=self.options.where,
             history=history(earlier),
@@ -120,7 +120,7 @@ def history(turns: Sequence[Turn]) -> list[Message]:
     messages: list[Message] = []
     left = _MOST_CHARACTERS
     for turn in reversed(turns[-_MOST_TURNS:]):
-        markers = MarkerFilter(0)
+        markers = CitationFilter(())
         answered = markers.feed(turn.answer.text) + markers.finish()
         question = turn.answer.question
         if not messages:  # of the last turn, however long, something is better than nothing
@@ -130,8 +130,3 @@ def history(turns: Sequence[Turn]) -> list[Message]:
             break
         messages[:0] = [Message("user", question), Message("assistant", answered)]
     return messages
-
-
-def _carried_on(question: str, earlier: Sequence[Turn]) -> str | None:
-    """The language to answer in, where the conversation's is more likely than the process's: after `5G?` or `OK`."""
-    return choose(question, requested=None, fallback=earlier[-1].answer.language)[0] if earlier else None

@@ -11,8 +11,10 @@ import click
 from rag.commands.shared import filter_options, load_settings, question_argument, shared_options
 
 if TYPE_CHECKING:
+    from rag_config.settings import Settings
+
     from rag.rendering.screen import Screen
-    from rag.types import Answer
+    from rag.types import Answer, Where
 
 
 @click.command()
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @filter_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--no-stream", is_flag=True, help="Show the answer when it is whole.")
+@click.option("--show-prompt", is_flag=True, help="Show what the language model would be sent, and send nothing.")
 @shared_options
 def ask(
     question: str,
@@ -41,6 +44,7 @@ def ask(
     where: tuple[str, ...],
     as_json: bool,
     no_stream: bool,
+    show_prompt: bool,
     store: str | None,
     collection: str | None,
     model: str | None,
@@ -58,21 +62,28 @@ def ask(
     """
     from rag.api import open_rag
     from rag.filters import where_from
+    from rag.locales import load
     from rag.rendering.markdown import MarkdownStream
     from rag.rendering.records import answer_fields, to_json
     from rag.rendering.screen import Screen
-    from rag.types import TextDelta
+    from rag.types import Answer, Restarted
 
     settings = load_settings(store=store, collection=collection, model=model)
     screen = Screen.of(sys.stdout, right_to_left=settings.right_to_left)
+    within = where_from(languages, source, where, not_languages)
+    if show_prompt:
+        return _show_prompt(settings, question, language, count, within, as_json=as_json)
     answer: Answer | None = None
     with open_rag(settings) as rag, ExitStack() as until_shown:
         shown: MarkdownStream | None = None
-        for event in rag.stream(
-            question, language=language, k=count, where=where_from(languages, source, where, not_languages)
-        ):
-            if not isinstance(event, TextDelta):
+        for event in rag.stream(question, language=language, k=count, where=within):
+            if isinstance(event, Answer):
                 answer = event
+            elif isinstance(event, Restarted):
+                if shown is not None:
+                    until_shown.close()
+                    shown = None
+                    click.echo(f"\n({load(event.language).restarted})\n")
             elif not (as_json or no_stream):
                 shown = shown or until_shown.enter_context(MarkdownStream(sys.stdout, screen))
                 shown.feed(event.text)
@@ -85,6 +96,25 @@ def ask(
                 whole.feed(answer.text)
         _show_sources(answer, screen)
     return 0 if answer.complete else 1
+
+
+def _show_prompt(
+    settings: Settings, question: str, language: str | None, count: int, within: Where, *, as_json: bool
+) -> int:
+    from rag import prompt
+    from rag.api import open_rag
+    from rag.normalization import without_controls
+    from rag.rendering.records import to_json
+
+    with open_rag(settings) as rag:
+        request = rag.request(question, language=language, k=count, where=within)
+    if request is None:
+        click.echo("rag: no passage is found, so no language model is asked", err=True)
+    elif as_json:
+        click.echo(to_json({"messages": [{"role": each.role, "content": each.content} for each in request.messages]}))
+    else:
+        click.echo(without_controls(prompt.show(request)))
+    return 0
 
 
 def _show_sources(answer: Answer, screen: Screen) -> None:

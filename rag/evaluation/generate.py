@@ -152,11 +152,7 @@ def _reply(chat_model: ChatModel, asked: ChatRequest, spent: Spent) -> tuple[str
             if isinstance(event, TextDelta):
                 text += event.text
             elif isinstance(event, Finished):
-                spent.usage = Usage(
-                    spent.usage.prompt_tokens + event.usage.prompt_tokens,
-                    spent.usage.completion_tokens + event.usage.completion_tokens,
-                    spent.usage.requests + event.usage.requests,
-                )
+                spent.usage = spent.usage.plus(event.usage)
                 if event.reason != "disconnected":
                     return text, event.reason
     raise EndpointError("the language model's endpoint broke off in the middle of a question")

@@ -59,8 +59,8 @@ class IndexRanker:
             return self._everywhere[question]
         where = self._anywhere if language is None else Where(languages=(language,))
         if left_out:
-            uris = tuple(uri for uri, position in self._positions.items() if position not in left_out)
-            where = replace(where, uris=uris)
+            others = tuple(uri for uri, position in self._positions.items() if position not in left_out)
+            where = replace(where, uris=others)
         passages = self._retrieve(self._dataset.questions[question].text, where)
         self._searches += 1
         if self._on_search:

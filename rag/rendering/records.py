@@ -67,7 +67,13 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,
             "requests": answer.usage.requests,
+            "cost": round(answer.usage.cost, 8),
         },
+        "attempts": answer.attempts,
+        "support": answer.support,
+        "unsupported": [list(span) for span in answer.unsupported],
+        "flagged": list(answer.flagged),
+        "second_language": answer.second_language,
         "remarks": list(answer.remarks),
         "timings": {stage: round(seconds, 4) for stage, seconds in answer.timings.items()},
     }
@@ -84,6 +90,8 @@ def _citation_fields(citation: Citation) -> dict[str, Any]:
         "language": citation.language,
         "quote": citation.quote,
         "span": list(citation.span),
+        "checked": citation.checked,
+        "translation": citation.translation,
     }
 
 

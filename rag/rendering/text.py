@@ -31,18 +31,30 @@ def sources_text(answer: Answer) -> str:
             lines += [head, *_also(answer.passages, citation.marker)]
         if citation.quote not in answer.text:
             lines.append(f"    {_excerpt(citation.quote)}")
+        if citation.translation:
+            label = load(answer.language).machine_translated
+            lines.append(f"    {label}: {_excerpt(citation.translation)}")
     return "\n".join(lines)
 
 
 def remarks(answer: Answer) -> list[str]:
     """What a reader must know about the answer: how its passages were found, beside by a search; that it is in another
-    language than it should be; that it broke off."""
+    language than it should be; whose orders a document gives; which sentences no quote bears out; what it cost; that it
+    broke off."""
     found = list(map(printable, answer.remarks))
+    locale = load(answer.language)
     if answer.language_ok is False:
-        wanted, is_in = name(answer.language, "en"), name(answer.answered_in, "en")
-        found.append(f"the answer seems to be in {is_in}, not in {wanted}")
+        found.append(f"{locale.wrong_language} ({name(answer.answered_in, locale.tag)})")
+    if answer.flagged:
+        found.append(f"{locale.gives_orders} {''.join(f'[{number}]' for number in answer.flagged)}")
+    # That a whole answer quotes nothing is the way of its model; that one sentence does not is worth a look.
+    if answer.support and answer.unsupported:
+        sentences = (printable(" ".join(answer.text[start:end].split())) for start, end in answer.unsupported)
+        found.append(f"{locale.unsupported} {' … '.join(map(_excerpt, sentences))}")
+    if answer.usage.cost:
+        found.append(f"cost: {answer.usage.cost:.4g}")
     if not answer.complete:
-        found.append(load(answer.language).incomplete)
+        found.append(locale.incomplete)
     return found
 
 

@@ -10,11 +10,32 @@ from pathlib import Path
 import pytest
 
 from rag.errors import InputError
-from rag.language import detect
+from rag.language import detect, primary
 from rag.locales import KEYS, SECOND, available, load
 from rag.prompt import NO_ANSWER
+from rag.scripts import script_variant
 
-TAGS = ("ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "uk", "vi", "zh")
+TAGS = (
+    "ar",
+    "de",
+    "en",
+    "es",
+    "fr",
+    "hi",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "tr",
+    "uk",
+    "vi",
+    "zh",
+    "zh-Hant",
+)
 NOTES = ("no_answer", "incomplete", "wrong_language", "restarted", "unsupported", "gives_orders")
 PROSE = ("system", "insist", "bilingual", "no_language_model", *NOTES)
 
@@ -25,8 +46,16 @@ def _sentences(tag: str) -> set[str]:
     return {line.strip("- ") for line in lines if line.strip("- ")}
 
 
-def test_there_are_eighteen_languages() -> None:
+def test_there_are_eighteen_languages_and_both_scripts_of_chinese() -> None:
     assert available() == TAGS
+    assert (load("zh-TW").tag, load("zh-Hant-HK").tag, load("zh-CN").tag, load("zh").tag) == (
+        "zh-Hant",
+        "zh-Hant",
+        "zh",
+        "zh",
+    )
+    for text in asdict(load("zh-Hant")).values():
+        assert script_variant(text, "zh") in {"zh-Hant", "zh"}
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -39,12 +68,12 @@ def test_every_file_has_exactly_the_keys_that_are_read_and_none_is_empty(tag: st
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("key", ["system", "insist", "no_language_model"])
 def test_every_long_text_is_in_its_language(tag: str, key: str) -> None:
-    assert detect(getattr(load(tag), key)).code == tag
+    assert detect(getattr(load(tag), key)).code == primary(tag)
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_the_notes_to_the_reader_are_in_their_language(tag: str) -> None:
-    assert detect(" ".join(getattr(load(tag), key) for key in NOTES)).code == tag
+    assert detect(" ".join(getattr(load(tag), key) for key in NOTES)).code == primary(tag)
     assert all("\n" not in getattr(load(tag), key) for key in NOTES)
 
 
@@ -90,7 +119,9 @@ def test_the_note_about_a_missing_model_names_the_setting(tag: str) -> None:
     assert "RAG_LLM__MODEL" in load(tag).no_language_model
 
 
-@pytest.mark.parametrize(("tag", "own"), [("de-AT", "de"), ("zh-Hant-TW", "zh"), ("en-GB", "en"), ("PT_br", "pt")])
+@pytest.mark.parametrize(
+    ("tag", "own"), [("de-AT", "de"), ("zh-Hant-TW", "zh-Hant"), ("zh-SG", "zh"), ("en-GB", "en"), ("PT_br", "pt")]
+)
 def test_a_variety_is_spoken_to_in_its_language(tag: str, own: str) -> None:
     assert load(tag) == load(own)
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from rag.errors import InputError
 from rag.language import name, parse_tag, primary
+from rag.scripts import stated_script
 
 FALLBACK: Final = "en"
 
@@ -85,6 +86,8 @@ def available() -> tuple[str, ...]:
 def load(tag: str, folder: Path | None = None) -> Locale:
     """The texts for a reader of `tag`, a BCP-47 tag: of its language subtag (`de` for `de-AT`), else English.
 
+    Readers of Traditional Chinese have texts of their own.
+
     Args:
         folder: of the user's own files, TAG.toml each. What they give replaces ours; a file of the very tag goes before
             one of its language subtag. `{language}` in a text stands for the name of the language to answer in.
@@ -93,16 +96,17 @@ def load(tag: str, folder: Path | None = None) -> Locale:
         InputError: the folder or a file of it cannot be used.
     """
     own = primary(tag)
-    found = own if own in available() else FALLBACK
+    written = f"{own}-{stated_script(tag)}"
+    found = next((each for each in (written, own) if each in available()), FALLBACK)
     texts = tomllib.loads(files(__name__).joinpath(f"{found}.toml").read_text(encoding="utf-8"))
     spoken = found
     if folder is not None:
         theirs = _user_files(folder)
-        for each in dict.fromkeys((found, own, tag.replace("_", "-").lower())):
+        for each in dict.fromkeys((found.lower(), own, tag.replace("_", "-").lower())):
             given = theirs.get(each, {})
             texts |= given
             # A file for a language that we have none for: it is that language's from the instruction on.
-            spoken = each if "system" in given and found != own else spoken
+            spoken = each if "system" in given and found == FALLBACK != own else spoken
     # In most files of ours the language is no placeholder, as inflection forbids it.
     called = name(FALLBACK if own == FALLBACK else tag, spoken)
     return Locale(tag=spoken, **{key: text.replace(_LANGUAGE, called).strip() for key, text in texts.items()})

@@ -26,9 +26,10 @@ def sources_text(answer: Answer) -> str:
     """The citations for people: where each marker points, and the original words the answer does not show itself."""
     lines: list[str] = []
     for citation in answer.citations:
-        head = f"[{citation.marker}] {place(citation.source, citation.page, citation.language)}"
+        where = place(citation.source, citation.page, citation.language, answer.language)
+        head = f"[{citation.marker}] {where}"
         if head not in lines:
-            lines += [head, *_also(answer.passages, citation.marker)]
+            lines += [head, *_also(answer, citation.marker)]
         if citation.quote not in answer.text:
             lines.append(f"    {_excerpt(citation.quote)}")
         if citation.translation:
@@ -58,19 +59,21 @@ def remarks(answer: Answer) -> list[str]:
     return found
 
 
-def _also(passages: Sequence[Passage], marker: int) -> list[str]:
+def _also(answer: Answer, marker: int) -> list[str]:
     """Where the passage behind a marker stands, too."""
-    return _copies(passages[marker - 1]) if marker <= len(passages) else []
+    return _copies(answer.passages[marker - 1], answer.language) if marker <= len(answer.passages) else []
 
 
-def _copies(passage: Passage) -> list[str]:
-    places = dict.fromkeys(place(copy.source, copy.page, copy.language) for copy in passage.copies)
+def _copies(passage: Passage, reader: str = "en") -> list[str]:
+    places = dict.fromkeys(place(copy.source, copy.page, copy.language, reader) for copy in passage.copies)
     return [f"    also: {each}" for each in places]
 
 
-def place(source: str, page: int | None, language: str) -> str:
-    """Where a passage stands, with its language."""
-    return f"{printable(source)}{f', p. {page}' if page else ''} ({name(language, 'en')})"
+def place(source: str, page: int | None, language: str, reader: str = "en") -> str:
+    """Where a passage stands, with its language as readers of `reader`, a BCP-47 tag, call it."""
+    locale = load(reader)
+    on_page = f", {'p.' if locale.tag == 'en' else locale.page_label} {page}" if page else ""
+    return f"{printable(source)}{on_page} ({name(language, locale.tag)})"
 
 
 def _excerpt(text: str) -> str:

@@ -3,9 +3,11 @@
     RAG_DATA=… python -m benchmarks.answers_over_http [--answers 1500] [--json]
 
 An index of three documents, a language model that gives the same text however often it is asked, in deltas of a few
-characters. Counted are answers in a wrong language that are delivered as `language_ok = true`, right ones that are
-asked for twice, markers of passages that were not there, and citations whose quote is not verbatim in the stored text;
-the first two with 95 % intervals after Wilson (1927). `benchmarks.language_gate` has more answers, without HTTP.
+characters. A third of the markers name a passage that is not there, a third bring words of the documents, and a third
+words that nobody wrote. Counted are answers in a wrong language that are delivered as `language_ok = true` and right
+ones that are asked for twice, with 95 % intervals after Wilson (1927); markers of passages that were not there, quotes
+that are invented and shown all the same, and citations whose quote is not verbatim in the stored text.
+`benchmarks.language_gate` has more answers, without HTTP.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ _DOCUMENTS = {
     "pause.md": "# Pausen\n\nNach vier Stunden Arbeit steht jedem eine Pause von dreißig Minuten zu.\n",
     "repas.md": "# Repas\n\nLa cantine ouvre à midi et ferme à quatorze heures.\n",
 }
+_SENTENCES = [line for text in _DOCUMENTS.values() for line in re.split(r"(?<=\.) ", text.split("\n\n")[1].strip())]
+_INVENTED = ["Das Förderband wurde im Mai gekauft.", "ベルトは毎日清掃します。", "السير جديد", "nothing of the kind"]
+_MARKER = re.compile(r"\[\d{1,2}\]")
 _LONGEST_DELTA = 12
 
 
@@ -69,12 +74,22 @@ def replay(some: list[Case], settings: Settings) -> Iterator[tuple[Case, Answer]
         model = build.language_model(settings)
         try:
             for case in some:
-                saying[0] = case.text
+                saying[0] = _MARKER.sub(lambda found: _marker(rng), case.text)
                 policy = LanguagePolicy("bilingual" if case.second_language else "match", second=case.second_language)
                 rag = CrossLingualRAG(retriever, store, model, policy=policy)
                 yield case, rag.ask(QUESTION, language=case.language, k=3)
         finally:
             store.close()
+
+
+def _marker(rng: random.Random) -> str:
+    """One that a model could have written."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return f"[{rng.randint(4, 99)}]"
+    if kind == 1:
+        return f'[{rng.randint(1, 3)}: "{rng.choice(_SENTENCES)}"]'
+    return f"[{rng.randint(1, 5)}: „{rng.choice(_INVENTED)}“]"
 
 
 def measure(data: Path, count: int) -> dict[str, Any]:
@@ -100,6 +115,11 @@ def measure(data: Path, count: int) -> dict[str, Any]:
         "wrong restarted": wilson(sum(answer.attempts > 1 for answer in wrong), len(wrong)),
         "markers without a passage": sum(_markers(answer) for _, answer in done),
         "citations": sum(len(answer.citations) for _, answer in done),
+        "of them with words that the answer offered": sum(
+            citation.checked for _, answer in done for citation in answer.citations
+        ),
+        "invented quotes told": sum(answer.invented for _, answer in done),
+        "invented quotes shown": sum(words in answer.text for _, answer in done for words in _INVENTED),
         "quotes that are not verbatim": sum(_not_verbatim(answer) for _, answer in done),
     }
     found["as wanted"] = (
@@ -107,6 +127,7 @@ def measure(data: Path, count: int) -> dict[str, Any]:
         and found["right restarted"]["share"] <= MOST_RESTARTED
         and not found["markers without a passage"]
         and not found["quotes that are not verbatim"]
+        and not found["invented quotes shown"]
     )
     return found
 

@@ -9,7 +9,7 @@ and a title or a name in a right one stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import regex
 
@@ -43,9 +43,27 @@ _NO_BEGINNING: Final = regex.compile(r"[\s\[.．。！？｡!?…,;:،؛、，�
 _STILL_CLOSING: Final = regex.compile(_CLOSING)
 _LETTER: Final = regex.compile(r"\p{L}")
 _MARKERS: Final = regex.compile(rf"\s*{_MARKER}")
-_FENCE: Final = regex.compile(r"[ \t>]{0,6}(?:`{3,}|~{3,})")
+# However far it is indented, and as the first of a list item too; with what may follow the marks.
+_FENCE: Final = regex.compile(
+    r"[ \t>]*+(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]++)?"
+    r"(?:(?P<marks>`{3,}+)(?P<after>[^`\n]*+)|(?P<marks>~{3,}+)(?P<after>[^\n]*+))\n?"
+)
 _WHOLE_LINE: Final = regex.compile(r"[ \t]{0,3}(?:\#{1,6}[ \t]|[|>]|`{3}|~{3})")
-_SEPARATOR: Final = regex.compile(r"\s*-{3,}\s*")
+# Models write the line of dashes as any rule that Markdown or a typesetter has.
+_SEPARATOR: Final = regex.compile(r"\s*(?P<bold>\*\*|__)?(?P<mark>[-*_–—―─])(?:[ \t]*+(?P=mark)){2,}+(?P=bold)?\s*")
+_LINE: Final = regex.compile(r"[^\n]*\n|[^\n]+")
+
+_Kind = Literal["words", "code", "separator"]
+
+
+def halves(text: str) -> tuple[str, str]:
+    """What stands before the line that separates two languages, and after it; all of it and "" where there is none."""
+    fence = ""
+    for line in _LINE.finditer(text):
+        if not fence and _SEPARATOR.fullmatch(line.group()):
+            return text[: line.start()], text[line.end() :]
+        fence = _fence_after(line.group(), fence)
+    return text, ""
 
 
 class AnswerGate:
@@ -55,7 +73,7 @@ class AnswerGate:
     text is let out: a first sentence that does not tell goes out when it is whole.
 
     Attributes:
-        wrong: whether a stretch was certainly in a wrong language.
+        wrong: whether a stretch was certainly in a wrong language, or the second language was missing at the end.
     """
 
     def __init__(self, expected: str, *, second_language: str | None = None, deliver: bool = False) -> None:
@@ -63,7 +81,7 @@ class AnswerGate:
 
         Args:
             expected: BCP-47 tag of the language it must be in.
-            second_language: BCP-47 tag of what must follow after a line of three dashes.
+            second_language: BCP-47 tag of what must follow after a line of three dashes, or another such rule.
             deliver: whether wrong text is let out all the same, as when there is no further attempt.
         """
         self.wrong = False
@@ -73,39 +91,50 @@ class AnswerGate:
         self._cutter = _Cutter(expected)
         self._held = self._all = self._undecided = self._doubtful = ""
         self._released = self._right = self._doubted = self._unsure = self._waiting = False
+        self._has_words = self._lacks_second = False
 
     @property
     def language_ok(self) -> bool | None:
         """Whether all of it was in the right language so far; None when that cannot be said."""
         if self.wrong:
             return False
-        return True if self._right and not self._doubted and not self._unsure else None
+        return True if self._right and not self._doubted and not self._unsure and not self._lacks_second else None
 
     def feed(self, delta: str) -> str:
         """What of the text so far can be shown now; nothing any more once it is wrong, unless that is delivered."""
-        return "".join(self._pass(text, is_code) for text, is_code in self._cutter.feed(delta))
+        return "".join(self._pass(text, kind) for text, kind in self._cutter.feed(delta))
 
-    def finish(self) -> str:
-        """What was still held back; the text has ended."""
-        for text, is_code in self._cutter.finish():
+    def finish(self, *, complete: bool = True) -> str:
+        """What was still held back; the text has ended.
+
+        Args:
+            complete: whether it came to its own end. One that was cut off is not wrong for having no second language.
+        """
+        for text, kind in self._cutter.finish():
             self._held += text
-            if not self.wrong and not is_code:
+            if not self.wrong and kind == "words":
                 self._tells(text)
         # What no sentence settled for certain, all of them together may.
         if not self.wrong and not self._right:
             self.wrong = self._judge(self._all).ok is False
+        if self._second_language is not None:
+            self._lacks_second = self._has_words
+        elif self._lacks_second:  # so far: it began when the separator came
+            self._lacks_second = not self._has_words
+        self.wrong |= self._lacks_second and complete
         return self._release()
 
-    def _pass(self, text: str, is_code: bool) -> str:
+    def _pass(self, text: str, kind: _Kind) -> str:
         self._held += text
-        if self._second_language is not None and not is_code and _SEPARATOR.fullmatch(text):
+        if self._second_language is not None and kind == "separator":
             self._turn(self._second_language)
             return self._release()
-        told = self.wrong or self._tells("" if is_code else text)
+        told = self.wrong or self._tells(text if kind == "words" else "")
         return self._release() if told or not self._released else ""
 
     def _turn(self, language: str) -> None:
         """What follows is in the second language."""
+        self._lacks_second, self._has_words = self._has_words, False
         self._expected, self._second_language = language, None
         self._cutter.language = language
         self._all = self._undecided = self._doubtful = ""
@@ -113,6 +142,7 @@ class AnswerGate:
     def _tells(self, text: str) -> bool:
         """Whether enough is known of the language up to the end of `text` to let go of what is held."""
         alone = self._judge(text) if _LETTER.search(text) else None
+        self._has_words |= alone is not None
         if alone is None or alone.letters == 0:  # quotations, names, numbers: nothing that could be wrong
             return not self._waiting or len(self._held) >= _LONGEST
         self._all += text
@@ -151,7 +181,7 @@ def _stops(found: Judgement) -> bool:
 
 
 class _Cutter:
-    """Cuts a stream into sentences and lines, each with the white space after it, and tells which are code.
+    """Cuts a stream into sentences and lines, each with the white space after it, and tells what kind they are.
 
     Whether a sentence ends is decided with the first character of the next, from what came before alone.
     """
@@ -160,9 +190,9 @@ class _Cutter:
         self.language = language
         self._text = ""
         self._begins_line = True
-        self._in_code = False
+        self._fence = ""
 
-    def feed(self, delta: str) -> Iterator[tuple[str, bool]]:
+    def feed(self, delta: str) -> Iterator[tuple[str, _Kind]]:
         for character in delta:
             if self._ends_before(character):
                 yield self._cut()
@@ -170,22 +200,24 @@ class _Cutter:
             if character == "\n":
                 yield self._cut()
 
-    def finish(self) -> Iterator[tuple[str, bool]]:
+    def finish(self) -> Iterator[tuple[str, _Kind]]:
         if self._text:
             yield self._cut()
 
-    def _cut(self) -> tuple[str, bool]:
+    def _cut(self) -> tuple[str, _Kind]:
         text, self._text = self._text, ""
-        fence = self._begins_line and _FENCE.match(text) is not None
-        is_code = self._in_code or fence
-        self._in_code ^= fence
+        kind: _Kind = "words"
+        before = self._fence
+        if self._begins_line:
+            self._fence = _fence_after(text, before)
+            kind = "separator" if _SEPARATOR.fullmatch(text) else "words"
         self._begins_line = text.endswith("\n")
-        return text, is_code
+        return text, "code" if before or self._fence else kind
 
     def _ends_before(self, character: str) -> bool:
         text = self._text
         if len(text) < _LONGEST:
-            if not text or self._in_code or _NO_BEGINNING.match(character):
+            if not text or self._fence or _NO_BEGINNING.match(character):
                 return False
             if not text[-1].isspace() and _STILL_CLOSING.match(character):
                 return False
@@ -207,3 +239,15 @@ class _Cutter:
         before = _MARKERS.sub("", text).rstrip() + " "
         begun = before + (following if following.isalnum() else "A")  # what a quotation mark or a bracket opens with
         return len(sentences(begun, self.language)) > len(sentences(before, self.language))
+
+
+def _fence_after(line: str, fence: str) -> str:
+    """The marks of the code block that is open after `line`, of which `fence` was open before it; "" for none."""
+    found = _FENCE.fullmatch(line)
+    if found is None:
+        return fence
+    marks = str(found["marks"])
+    if not fence:
+        return marks
+    closes = marks.startswith(fence) and not found["after"].strip()
+    return "" if closes else fence

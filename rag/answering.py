@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rag import answer_language, locales, refusals
-from rag.answer_gate import AnswerGate
+from rag import answer_language, locales
+from rag.answer_gate import AnswerGate, halves
 from rag.citations import Checked, check
+from rag.errors import EndpointError
 from rag.language_policy import Target
 from rag.markers import CitationFilter, Offered
 from rag.ports import ChatModel
 from rag.quote_translation import QuoteTranslator
+from rag.refusals import RefusalFilter
 from rag.retrieval import Retrieved
 from rag.types import (
     Answer,
@@ -26,10 +29,14 @@ from rag.types import (
     Restarted,
     TextDelta,
     Usage,
+    Voided,
 )
 from rag.untrusted import OutputFilter, gives_orders
+from rag.verbatim import StoredText
 
 _NOTHING_CHECKED = Checked((), None, ())
+_FEWEST_LETTERS = 20
+"""Fewer before a refusal say nothing of why."""
 
 
 class Answering:
@@ -43,13 +50,22 @@ class Answering:
         last_usage: of the last attempt.
     """
 
-    def __init__(self, question: str, target: Target, stop: threading.Event, templates: Path | None) -> None:
+    def __init__(
+        self, question: str, target: Target, stop: threading.Event, templates: Path | None, seconds: float | None = None
+    ) -> None:
+        """Begins.
+
+        Args:
+            seconds: after which no model is waited for any more, however often it was asked.
+        """
         self.target = target
         self.wrong_language = False
         self.attempts = 0
         self.last_usage = Usage()
         self.question = question
         self._stop = stop
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._wrong = ""  # what an attempt said that was ended for its language
         self._templates = templates
         self._text = ""
         self._offered: tuple[Offered, ...] = ()
@@ -77,10 +93,12 @@ class Answering:
         self._passages = found.passages
 
     def refuse(self) -> Iterator[TextDelta]:
-        """The passages do not hold the answer: says so in the asker's language."""
+        """The passages do not hold the answer: says so in the asker's language, or in both."""
         self._refused = self._complete = True
-        self._text = locales.load(self.target.language, self._templates).no_answer
-        yield TextDelta(self._text)
+        said = [locales.load(self.target.language, self._templates).no_answer]
+        if self.target.second_language is not None:
+            said += ["---", locales.load(self.target.second_language, self._templates).no_answer]
+        yield from self._released(("\n\n" if self._text.strip() else "") + "\n\n".join(said))
 
     def attempt(self, chat_model: ChatModel, request: ChatRequest, *, last: bool) -> Iterator[TextDelta | Restarted]:
         """Asks once; text is released sentence by sentence, each once its language is known to be right.
@@ -98,36 +116,58 @@ class Answering:
         self.wrong_language = self._complete = self._refused = False
         self._text, self._passages = "", request.passages
         self.last_usage = Usage(requests=1)  # of a request that is ended before it tells
-        markers, outlet = CitationFilter(request.passages), OutputFilter()
-        gate = AnswerGate(self.target.language, second_language=self.target.second_language, deliver=last)
-        opening = ""
-        with closing(chat_model.stream(request, self._stop)) as events:
-            for event in events:
-                if isinstance(event, Finished):
-                    self._complete = event.reason == "stop"
-                    self.last_usage = event.usage
-                    break
-                if self.stopped:
-                    break
-                shown = outlet.feed(markers.feed(event.text))
-                opening += shown if len(opening) < refusals.OPENING else ""
-                if refusals.begins(opening):
-                    self._refused = True  # whatever it says after that, and in what language
-                    break
-                yield from self._released(gate.feed(shown))
-                if self._refused or (gate.wrong and not last):
-                    break
-        self._usage = self._usage.plus(self.last_usage)
-        if not self._refused and not (gate.wrong and not last):
-            rest = outlet.feed(markers.finish()) + outlet.finish()
-            yield from self._released(gate.feed(rest) + gate.finish())
-        self._offered, self._language_ok = markers.offered, gate.language_ok
-        self.wrong_language = gate.wrong and not last and not self._refused and not self.stopped
-        if self.wrong_language and self._text:
-            self._text = ""
-            yield Restarted(self.target.language)
-        elif self._refused and not self._text:
-            yield from self.refuse()
+        filters = self._filters(request, last)
+        try:
+            with closing(chat_model.stream(request, self._stop, self._until)) as events:
+                for event in events:
+                    if isinstance(event, Finished):
+                        self._complete = event.reason == "stop"
+                        self.last_usage = event.usage
+                        break
+                    if isinstance(event, Voided):
+                        if self._text:
+                            self._text = ""
+                            yield Restarted(self.target.language)
+                        filters = self._filters(request, last)
+                        continue
+                    # After a refusal nothing is shown any more, but the endpoint may tell what it cost.
+                    if self.stopped:
+                        break
+                    yield from self._released(filters.feed(event.text))
+                    if filters.gate.wrong and not last:
+                        break
+        finally:
+            self._usage = self._usage.plus(self.last_usage)
+        self.wrong_language = filters.gate.wrong and not last
+        if not self.wrong_language:
+            yield from self._released(filters.finish(complete=self._complete and not self.stopped))
+            self.wrong_language = filters.gate.wrong and not last and not filters.refusal.refused and not self.stopped
+        self._refused = filters.refusal.refused and not self.wrong_language
+        self._offered, self._language_ok = filters.markers.offered, filters.gate.language_ok
+        if self.wrong_language:
+            self._wrong = filters.said
+            if self._text:
+                self._text = ""
+                yield Restarted(self.target.language)
+        elif self._refused:
+            self._complete = True
+            if sum(map(str.isalpha, self._text)) < _FEWEST_LETTERS:
+                yield from self.refuse()
+
+    def give_back(self, error: EndpointError) -> Iterator[TextDelta]:
+        """The attempt before, though in the wrong language: the next one failed with `error`."""
+        self.wrong_language, self._complete, self._language_ok = False, False, False
+        self._offered = ()
+        self._remarks.append(f"a second attempt, for the language, failed: {error}")
+        yield from self._released(self._wrong)
+
+    def _filters(self, request: ChatRequest, last: bool) -> _Filters:
+        return _Filters(
+            CitationFilter(request.passages),
+            OutputFilter(),
+            RefusalFilter(),
+            AnswerGate(self.target.language, second_language=self.target.second_language, deliver=last),
+        )
 
     def answer(self, translator: QuoteTranslator | None) -> Answer:
         """The whole of it.
@@ -146,7 +186,8 @@ class Answering:
         if translator is not None and complete and not self._refused and not self.stopped:
             with self.timed("translate"):
                 citations = self._translated(citations, translator)
-        answered_in, of_all = answer_language.judge(self._text, self.target.language)
+        first = halves(self._text)[0] if self.target.second_language else self._text
+        answered_in, of_all = answer_language.judge(first, self.target.language)
         self._timings["total"] = time.perf_counter() - self._started
         return Answer(
             question=self.question,
@@ -154,7 +195,7 @@ class Answering:
             asked_in=self.target.asked_in.code,
             language=self.target.language,
             answered_in=answered_in,
-            language_ok=of_all if self._refused else self._language_ok,
+            language_ok=self._verdict(of_all),
             complete=complete,
             refused=self._refused,
             citations=citations,
@@ -162,35 +203,74 @@ class Answering:
             usage=self._usage,
             timings=self._timings,
             remarks=tuple(self._remarks),
-            attempts=max(1, self.attempts),
+            attempts=self.attempts,
             support=checked.support,
             unsupported=checked.unsupported,
+            invented=0 if self._refused else self._invented(),
             flagged=tuple(
-                number for number, passage in enumerate(self._passages, start=1) if gives_orders(passage.chunk.text)
+                number
+                for number, passage in enumerate(self._passages, start=1)
+                if gives_orders("\n".join((passage.chunk.title, *passage.chunk.headings, passage.chunk.text)))
             ),
             second_language=self.target.second_language,
         )
 
+    def _verdict(self, of_all: bool | None) -> bool | None:
+        """Whether the answer is in its language: of what was streamed the gate knows, of a refusal its whole text."""
+        if not self._text.strip():
+            return None
+        return of_all if self._refused else self._language_ok
+
+    def _invented(self) -> int:
+        """Quotes that the model offered and that are not in the passage it named."""
+        stored = {
+            offered.number: StoredText(self._passages[offered.number - 1].chunk.text)
+            for offered in self._offered
+            if offered.quotes
+        }
+        return sum(not stored[offered.number].holds(quote) for offered in self._offered for quote in offered.quotes)
+
     def _translated(self, citations: Sequence[Citation], translator: QuoteTranslator) -> tuple[Citation, ...]:
         translated = translator.translate(citations, self.target.language, self._stop)
         self._usage = self._usage.plus(translated.usage)
-        self._remarks += translated.remarks
+        self._remarks += () if self.stopped else translated.remarks
         return translated.citations
 
     def _released(self, text: str) -> Iterator[TextDelta]:
-        """Shows `text`, unless the model says with it that there is no answer."""
-        if not text:
-            return
-        if not self._text.strip() and refusals.is_alone(text):
-            self._refused = True
-            return
-        if refusals.ends(text):
-            self._refused = True
-            text = refusals.without(text)
         if text:
             self._timings.setdefault("first_text", time.perf_counter() - self._started)
             self._text += text
             yield TextDelta(text)
+
+
+@dataclass(slots=True)
+class _Filters:
+    """What a model's words pass on their way to the asker, in this order.
+
+    Attributes:
+        said: all that has come to the gate.
+    """
+
+    markers: CitationFilter
+    outlet: OutputFilter
+    refusal: RefusalFilter
+    gate: AnswerGate
+    said: str = ""
+
+    def feed(self, delta: str) -> str:
+        """What can be shown now."""
+        return self._gated(self.refusal.feed(self.outlet.feed(self.markers.feed(delta))))
+
+    def finish(self, *, complete: bool) -> str:
+        """What was still held back; the text has ended, or broken off."""
+        rest = self.outlet.feed(self.markers.finish()) + self.outlet.finish()
+        shown = self._gated(self.refusal.feed(rest) + self.refusal.finish())
+        # Of a refusal from the beginning nothing has come this far.
+        return shown + self.gate.finish(complete=complete and not self.refusal.refused)
+
+    def _gated(self, text: str) -> str:
+        self.said += text
+        return self.gate.feed(text)
 
 
 class _Timer:

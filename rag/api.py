@@ -43,6 +43,7 @@ def open_rag(settings: Settings | None = None) -> CrossLingualRAG:
         answer_tokens=settings.llm.max_tokens,
         templates=settings.answer.templates,
         translator=build.quote_translator(settings),
+        seconds=settings.llm.deadline if settings.llm.model else None,
     )
 
 

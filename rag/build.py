@@ -177,7 +177,7 @@ def chat_model(settings: Settings, embedder: Embedder) -> ChatModel:
     if not settings.llm.model:
         from rag.chat_models.extractive import ExtractiveChatModel
 
-        return ExtractiveChatModel(embedder)
+        return ExtractiveChatModel(embedder, templates=settings.answer.templates)
     return language_model(settings, structured=settings.llm.structured)
 
 
@@ -190,6 +190,8 @@ def language_policy(settings: Settings) -> LanguagePolicy:
     from rag.language_policy import LanguagePolicy
 
     given = settings.answer
+    if given.policy == "bilingual" and not settings.llm.model:
+        return LanguagePolicy(fallback=settings.language)  # quotes cannot be said once more
     return LanguagePolicy(given.policy, pinned=given.language, second=given.language, fallback=settings.language)
 
 

@@ -13,10 +13,10 @@ from typing import Final
 import regex
 
 from rag import claims
-from rag.marker_syntax import Passages, markers
+from rag.marker_syntax import markers
 from rag.markers import Offered
 from rag.types import UNDETERMINED, Citation, Passage
-from rag.verbatim import StoredText
+from rag.verbatim import Passages, StoredText
 
 # Closing mark to the marks that may open before it; quotation marks differ by language (CLDR, delimiters).
 _OPENERS: Final = {"”": "“„”", "“": "„", "»": "«»", "«": "»", "」": "「", "』": "『", '"': '"', "›": "‹", "’": "‘‚"}

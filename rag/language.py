@@ -8,6 +8,8 @@ Where only one language is left the model is not asked at all. Nothing is ever d
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +37,10 @@ right; cut to two, 74 % reach 0.8 and 95 % are right (at 0.5: 89 % and 91 %); wh
 """
 _SHORT: Final = 3
 
+_ENOUGH_LETTERS: Final = 6
+"""Fewer letters than these tell no language, unless only one is written in their script: the model is as sure of "Und?"
+as it is wrong. A Han character, of which a language has thousands, counts for three."""
+
 _LONGEST: Final = 4000
 """Code points given to the model: more changes nothing in its verdict and costs time."""
 
@@ -46,6 +52,16 @@ _FOLDED: Final = _MACROLANGUAGES | _RENAMED
 
 _HAN_ALONE_IS_CHINESE: Final = 10
 """Han characters without kana from which a text cannot be Japanese any more: its grammar is written in kana."""
+
+# Where the model is not sure, letters rule out the languages that never use them, as ї does Russian and ы Bulgarian.
+_ALPHABETS: Final = {
+    "be": "абвгдеёжзійклмнопрстуўфхцчшыьэюя",
+    "bg": "абвгдежзийклмнопрстуфхцчшщъьюяѝ",
+    "mk": "абвгдѓежзѕијклљмнњопрстќуфхцчџшѐѝ",
+    "ru": "абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
+    "sr": "абвгдђежзијклљмнњопрстћуфхцчџш",
+    "uk": "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя",
+}
 
 # Each line begins at the edge of what it repeats, so that no long run of characters is scanned twice.
 _NO_PROSE: Final = regex.compile(
@@ -74,15 +90,14 @@ _NO_LANGUAGE: Final = frozenset({"und", "mul", "mis", "zxx", "art"})
 def detect(text: str) -> Language:
     """The language of `text`; `und` with confidence 0 where it has no letters outside of code, URLs and numbers.
 
-    The confidence is the model's probability among the languages that share the text's main script.
+    The confidence is the model's probability among the languages that share the text's main script and, where it is
+    not sure of one in Cyrillic, that have all of the text's letters.
     """
     words = prose(text[: 4 * _LONGEST])[:_LONGEST]
     scripts = main_scripts(words)
     if not scripts:
         return Language(UNDETERMINED, 0.0)
-    written_in = frozenset().union(*(LANGUAGES.get(script, frozenset()) for script in scripts))
-    if "ja" in written_in and not _may_be_japanese(words):
-        written_in -= {"ja"}
+    written_in = _written_in(words, scripts)
     if len(written_in) == 1 and "Latin" not in scripts:
         return Language(next(iter(written_in)), 1.0)
     scores: dict[str, float] = {}
@@ -90,12 +105,12 @@ def detect(text: str) -> Language:
         tag = _FOLDED.get(label, label)
         if tag in written_in or ("Latin" in scripts and tag not in NOT_LATIN):
             scores[tag] = scores.get(tag, 0.0) + score
-    total = sum(scores.values())
-    if total <= 0:
-        return Language(UNDETERMINED, 0.0)
-    # The smaller tag wins a tie, so that the answer never depends on the order of the model's labels.
-    tag, score = min(scores.items(), key=lambda item: (-item[1], item[0]))
-    return Language(tag, min(1.0, score / total))
+    found = _likeliest(scores)
+    if found.code in _ALPHABETS and found.confidence < ENOUGH_CONFIDENCE_SHORT:
+        letters = set(regex.findall(r"\p{Cyrillic}", unicodedata.normalize("NFC", words.lower())))
+        possible = {tag: score for tag, score in scores.items() if letters <= set(_ALPHABETS.get(tag, letters))}
+        return _likeliest(possible if possible.keys() & _ALPHABETS.keys() else scores)
+    return found
 
 
 def prose(text: str) -> str:
@@ -172,7 +187,10 @@ def asked_in(question: str) -> str | None:
 
 def is_certain(question: str, detected: Language) -> bool:
     """Whether the confidence of `detected`, which `detect` found for `question`, is enough for its length."""
-    short = sum(count_words(prose(question)).values()) < _SHORT
+    words = prose(question)
+    if not _tells_enough(words):
+        return False
+    short = sum(count_words(words).values()) < _SHORT
     enough = ENOUGH_CONFIDENCE_SHORT if short else ENOUGH_CONFIDENCE
     return detected.code != UNDETERMINED and detected.confidence >= enough
 
@@ -185,6 +203,28 @@ def process_language() -> str | None:
     except InputError:
         # C, POSIX and whatever else names no language: an environment variable is not worth refusing a question for.
         return None
+
+
+def _tells_enough(words: str) -> bool:
+    """Whether there are letters enough to tell a language, or their script alone does."""
+    letters = len(regex.findall(r"\p{L}", words)) + 2 * len(regex.findall(r"\p{Han}", words))
+    scripts = main_scripts(words)
+    return letters >= _ENOUGH_LETTERS or ("Latin" not in scripts and len(_written_in(words, scripts)) == 1)
+
+
+def _written_in(words: str, scripts: frozenset[str]) -> frozenset[str]:
+    """The languages that are written in `scripts`; of Latin, only those that another script has too."""
+    languages = frozenset[str]().union(*(LANGUAGES.get(script, frozenset()) for script in scripts))
+    return languages - {"ja"} if "ja" in languages and not _may_be_japanese(words) else languages
+
+
+def _likeliest(scores: Mapping[str, float]) -> Language:
+    total = sum(scores.values())
+    if total <= 0:
+        return Language(UNDETERMINED, 0.0)
+    # The smaller tag wins a tie, so that the answer never depends on the order of the model's labels.
+    tag, score = min(scores.items(), key=lambda item: (-item[1], item[0]))
+    return Language(tag, min(1.0, score / total))
 
 
 def _may_be_japanese(words: str) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import regex
 
-from rag.marker_syntax import OPENING, Code, Marker, Passages, Undecided, can_begin, read
+from rag.marker_syntax import CLOSING, OPENING, Marker, Undecided, can_begin, read
 from rag.types import Passage
+from rag.untrusted.code import CodeReader
+from rag.verbatim import Passages
 
 _OPEN_LIST: Final = regex.compile(rf"[{regex.escape(OPENING)}][\p{{Nd}} ,;、，؛،\-–—]*\Z")
 _LONGEST_LIST: Final = 200
@@ -31,8 +34,9 @@ class CitationFilter:
     """Puts an answer's markers into the form `[n]` while it is streamed, and keeps the words that stood in them.
 
     `[1, 2: "words"]` becomes `[1][2]`. A marker that points at no passage goes, with its words and one space before it.
-    Text is held back only as long as it may still become a marker. The output does not depend on how the text is cut
-    into deltas.
+    Words that find no end go up to the bracket that closes theirs, or the end of the line. A backtick that is no code's
+    becomes a look-alike, so that whoever reads the text next finds code where this did. Text is held back only as long
+    as it may still become a marker or code. The output does not depend on how the text is cut into deltas.
     """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
@@ -42,7 +46,8 @@ class CitationFilter:
         self._passages = Passages([passage.chunk.text for passage in passages])
         self._held = ""
         self._tail = ""  # the end of what was shown
-        self._code = Code()
+        self._code = CodeReader()
+        self._depth: int | None = None  # of brackets in words that are left out
         self._offered: list[Offered] = []
 
     @property
@@ -63,19 +68,43 @@ class CitationFilter:
         shown: list[str] = []
         position = 0
         while position < len(text):
-            piece, end = text[position], position + 1
-            if can_begin(piece) and not self._code.holds(piece):
-                found = read(text, position, self._passages, last=last)
+            if self._depth is not None:
+                position += self._left_out(text[position])
+                continue
+            if (code := self._code.read(text, position, last=last, over=partial(self._over, text, last))) is not None:
+                piece, end = code.shown, code.end
+            else:
+                piece, end = text[position], position + 1
+                found = self._marker(text, position, last=last) if can_begin(piece) else None
                 if isinstance(found, Undecided):
                     break
                 if found is not None:
-                    piece, end = self._rewritten(found), found.end
+                    piece, end, self._depth = self._rewritten(found), found.end, found.depth
+            if end == position:
+                break
             self._code.pass_over(piece)
             self._tail = (self._tail + piece)[-_LONGEST_LIST:]
             shown.append(piece)
             position = end
         self._held = text[position:]
         return "".join(shown)
+
+    def _marker(self, text: str, position: int, *, last: bool) -> Marker | Undecided | None:
+        return read(text, position, self._passages, last=last, before=self._tail.rpartition("\n")[2])
+
+    def _over(self, text: str, last: bool, position: int) -> int | None:
+        """For `CodeReader`: the end of the marker at `position`, which code cannot begin before and end in."""
+        if text[position] not in OPENING:
+            return None
+        found = self._marker(text, position, last=last)
+        return -1 if isinstance(found, Undecided) else found and found.end
+
+    def _left_out(self, character: str) -> int:
+        """How much of `character` goes with the words that found no end."""
+        depth = self._depth or 0
+        closed = character in CLOSING and depth == 0
+        self._depth = None if closed or character == "\n" else depth + (character in OPENING) - (character in CLOSING)
+        return int(character != "\n")
 
     def _rewritten(self, marker: Marker) -> str:
         quotes: dict[int, list[str]] = {}

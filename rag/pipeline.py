@@ -13,7 +13,7 @@ from typing import Self
 from rag import prompt
 from rag.answering import Answering
 from rag.budget import Budget
-from rag.errors import ContextLengthError, InputError
+from rag.errors import ContextLengthError, EndpointError, InputError
 from rag.language import asked_in, primary
 from rag.language_policy import LanguagePolicy, Target
 from rag.ports import ChatModel, PassageStore
@@ -50,6 +50,7 @@ class CrossLingualRAG:
         answer_tokens: int = 1024,
         templates: Path | None = None,
         translator: QuoteTranslator | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Puts the parts together.
 
@@ -61,6 +62,7 @@ class CrossLingualRAG:
             answer_tokens: longest answer in tokens.
             templates: folder of the user's own texts.
             translator: of an answer's quotes; None leaves them as they are.
+            seconds: after which no language model is waited for any more, however often it was asked.
         """
         self._retriever = retriever
         self._store = store
@@ -71,6 +73,7 @@ class CrossLingualRAG:
         self._answer_tokens = answer_tokens
         self._templates = templates
         self._translator = translator
+        self._seconds = seconds
 
     def retrieve(
         self, question: str, *, k: int = 10, where: Where = ANYWHERE, mode: Mode | None = None
@@ -168,7 +171,7 @@ class CrossLingualRAG:
         """
         conversation = conversation or _conversation_language(history)
         target = partial(self._policy.decide, question, requested=language, conversation=conversation)
-        answering = Answering(question, target(), stop or threading.Event(), self._templates)
+        answering = Answering(question, target(), stop or threading.Event(), self._templates, self._seconds)
         found = self._searched(answering, target, k, where, mode)
         with answering.timed("answer"):
             if not found.passages:
@@ -215,9 +218,9 @@ class CrossLingualRAG:
         """As many attempts as it takes, and one more, with less to read, where the model cannot read so much."""
         budget, left = self._budget, self._attempts
         too_long: ContextLengthError | None = None
+        insist = False
         while left and not answering.stopped:
             left -= 1
-            insist = answering.wrong_language
             try:
                 request = self._built(answering.target, question, passages, history, budget, insist=insist)
             except InputError:
@@ -231,9 +234,15 @@ class CrossLingualRAG:
                     raise
                 budget, too_long, left = (budget or self._room(request)).halved(), error, left + 1
                 continue
+            except EndpointError as error:
+                if not insist:
+                    raise
+                yield from answering.give_back(error)
+                break
             self._learn(request, answering.last_usage)
             if not answering.wrong_language:
                 break
+            insist = True
 
     def _built(
         self,

@@ -218,14 +218,20 @@ class Reranker(Protocol):
 class ChatModel(Protocol):
     """Passages and a question to an answer."""
 
-    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
+    def stream(
+        self, request: ChatRequest, stop: threading.Event | None = None, until: float | None = None
+    ) -> Generator[ChatEvent, None, None]:
         """Text as it comes, then one `Finished`. Closing the generator ends the request.
+
+        A `Voided` takes back all text before it.
 
         Args:
             request: what is asked.
             stop: when another thread sets it, no further request is sent, the open one is ended at once, also while
                 the first byte, a next piece or a next attempt is waited for, and the stream ends with
                 `Finished("disconnected")`, whose usage counts the requests that were sent.
+            until: the latest end, in seconds of `time.monotonic`, after which it ends in the same way; None for the
+                model's own.
 
         Raises:
             ContextLengthError: the request is longer than the model can read.

@@ -10,7 +10,6 @@ stands at the beginning or the end (Liu et al. 2024, arXiv 2307.03172), and the 
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +27,6 @@ DATE: Final = "date"
 """The key under which a document's metadata tell its date."""
 
 _FENCE_BYTES: Final = 8
-# Escaped as Markdown, in bold, in quotation marks, with a full stop or a citation: still nothing but the word.
-_REFUSAL_AT_AN_END: Final = re.compile(r"^\W*NO\\?_ANSWER\b|\bNO\\?_ANSWER\W*$")
-_REFUSAL_ALONE: Final = re.compile(r"\W*NO[\\_ -]{0,2}ANSWER[\W\d]*", re.IGNORECASE)
 
 
 def build(
@@ -96,11 +92,6 @@ def build(
 def show(request: ChatRequest) -> str:
     """`request` as it is sent, for people: each message under its role as a heading."""
     return "\n\n".join(f"## {message.role}\n\n{message.content}" for message in request.messages)
-
-
-def is_refusal(text: str) -> bool:
-    """Whether an answer says that the passages hold none: it begins or ends with `NO_ANSWER`, or just misspells it."""
-    return bool(_REFUSAL_AT_AN_END.search(text) or _REFUSAL_ALONE.fullmatch(text))
 
 
 def new_fence() -> str:

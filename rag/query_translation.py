@@ -19,7 +19,7 @@ from rag import language, locales, prompt
 from rag.errors import EndpointError
 from rag.normalization import visible
 from rag.ports import ChatModel
-from rag.types import UNDETERMINED, ChatRequest, Finished, Message, Rewritten, TextDelta, Usage
+from rag.types import UNDETERMINED, ChatRequest, Finished, Message, Rewritten, TextDelta, Usage, Voided
 
 MOST_LANGUAGES: Final = 4
 """Languages that a question is translated into: each is one more search. Chosen, not measured."""
@@ -89,6 +89,8 @@ class QueryTranslator:
             for event in events:
                 if isinstance(event, TextDelta):
                     text += event.text
+                elif isinstance(event, Voided):
+                    text = ""
                 elif isinstance(event, Finished):
                     return text, event.usage, event.reason != "disconnected"
         return text, Usage(), False

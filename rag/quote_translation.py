@@ -20,7 +20,7 @@ from rag import answer_language, language, locales, prompt, untrusted
 from rag.errors import EndpointError
 from rag.normalization import visible
 from rag.ports import ChatModel
-from rag.types import UNDETERMINED, ChatRequest, Citation, Finished, Message, TextDelta, Usage
+from rag.types import UNDETERMINED, ChatRequest, Citation, Finished, Message, TextDelta, Usage, Voided
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ class QuoteTranslator:
                 for event in events:
                     if isinstance(event, TextDelta):
                         text += event.text
+                    elif isinstance(event, Voided):
+                        text = ""
                     elif isinstance(event, Finished):
                         usage = event.usage
                         if event.reason != "stop":

@@ -385,6 +385,11 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Voided:
+    """What the model has said so far were its thoughts; its answer begins now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of a chat model's stream; `disconnected` when it broke off without a finish reason."""
 
@@ -392,7 +397,7 @@ class Finished:
     usage: Usage = Usage()
 
 
-ChatEvent = TextDelta | Finished
+ChatEvent = TextDelta | Voided | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +446,7 @@ class Answer:
         attempts: how often the language model was asked for the answer.
         support: share of the sentences that claim something of which a quote was checked; None without any.
         unsupported: of each other sentence that claims something, its span in `text`.
+        invented: quotes that the model offered and that are not in the passage it named.
         flagged: numbers of the passages that give orders to a language model, as the markers count them.
         second_language: BCP-47 tag of the language in which the answer is said once more; None for one language.
     """
@@ -461,5 +467,6 @@ class Answer:
     attempts: int = 1
     support: float | None = None
     unsupported: tuple[tuple[int, int], ...] = ()
+    invented: int = 0
     flagged: tuple[int, ...] = ()
     second_language: str | None = None

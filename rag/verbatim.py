@@ -8,9 +8,11 @@ not folded.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
+
+import regex
 
 from rag.normalization import visible
 from rag.untrusted import FOLDED
@@ -22,6 +24,7 @@ _FEWEST_LETTERS: Final = 4
 """A quotation of fewer letters and digits says too little about where in the text it is; an ideograph counts two."""
 _NO_WORDS: Final = f"{QUOTATION_MARKS} \t\n.,;:!?…。、，；：！？｡।॥؟،؛۔*_"
 """What a quotation may have at either end that is its author's and not the document's."""
+_LEFT_OUT: Final = regex.compile(r"[\[(]?(?:…+|\.{3,}|⋯+)[\])]?")
 # Models write straight marks for typographic ones, and the other way round; and they read passages escaped.
 _ALIKE: Final = {
     **FOLDED,
@@ -44,17 +47,29 @@ class StoredText:
         """The first span of the text that says `words`; None where none does, or `words` are fewer than four letters.
 
         Sentence and quotation marks around the words need not be the document's. A span never begins or ends between a
-        letter and its accents.
+        letter and its accents. Where `words` leave something out (`…`, `...`), each part must stand in the text, in
+        that order, and the span is that of the first.
         """
+        found = self._find(words, 0)
+        parts = [part for part in _LEFT_OUT.split(words) if part.strip(_NO_WORDS)] if found is None else []
+        if len(parts) > 1:
+            found = following = self._find(parts[0], 0)
+            for part in parts[1:]:
+                following = self._find(part, following[1] + 1) if following is not None else None
+            found = found if following is not None else None
+        return (self._starts[found[0]], self._ends[found[1]]) if found is not None else None
+
+    def _find(self, words: str, begin: int) -> tuple[int, int] | None:
+        """The first and last of the folded characters, not before `begin`, that say `words`."""
         for candidate in dict.fromkeys((words, words.strip(_NO_WORDS))):
             folded, _, _ = _folded(candidate)
             if _letters(folded) < _FEWEST_LETTERS:
                 continue
-            position = self._folded.find(folded)
+            position = self._folded.find(folded, begin)
             while position >= 0:
                 last = position + len(folded) - 1
                 if self._is_whole(position, last):
-                    return self._starts[position], self._ends[last]
+                    return position, last
                 position = self._folded.find(folded, position + 1)
         return None
 
@@ -66,6 +81,31 @@ class StoredText:
         """Whether the folded characters from `first` to `last` are all of what they were folded from."""
         begins = first == 0 or self._starts[first - 1] != self._starts[first]
         return begins and (last + 1 == len(self._starts) or self._starts[last + 1] != self._starts[last])
+
+
+class Passages:
+    """The passages' texts by number, folded when they are first needed."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Args:
+        texts: the first is that of marker 1.
+        """
+        self._texts = texts
+        self._stored: dict[int, StoredText] = {}
+
+    def has(self, number: int) -> bool:
+        """Whether there is a passage of this number."""
+        return 1 <= number <= len(self._texts)
+
+    def stored(self, number: int) -> StoredText:
+        """The text of a passage that there is."""
+        if number not in self._stored:
+            self._stored[number] = StoredText(self._texts[number - 1])
+        return self._stored[number]
+
+    def say(self, numbers: Sequence[int], words: str) -> bool:
+        """Whether one of the passages of these numbers says `words`, or begins to."""
+        return any(self.stored(number).holds(words) for number in numbers if self.has(number))
 
 
 def _folded(text: str) -> tuple[str, list[int], list[int]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks import language_gate
 from benchmarks.language_cases import Case, cases, written
 from benchmarks.language_gate import MOST_RESTARTED, MOST_WRONG_AS_RIGHT, measure, replay
-from rag.answer_gate import AnswerGate
+from rag.answer_gate import AnswerGate, halves
 
 FIRST = "Die Pumpe muss vor der ersten Inbetriebnahme entlüftet werden [1]. "
 SECOND = "Danach sollte der Druck mindestens zehn Minuten lang stabil bleiben. [2] "
@@ -121,7 +121,28 @@ def test_code_says_nothing_about_the_language() -> None:
     assert gate.language_ok is True
 
 
-@pytest.mark.parametrize("separator", ["---\n", "-----\n", "\n---\n\n"])
+def test_a_code_block_in_a_list_ends_where_it_ends() -> None:
+    code = "1. ```bash\n   # this comment is in English\n   ---\n       ```\n"
+    gate = AnswerGate("de", second_language="en")
+    text = f"{FIRST}\n{code}\n{SECOND}\n---\n{ENGLISH}\n{code}"
+    assert ("".join(shown(gate, text)), gate.language_ok) == (text, True)
+    assert halves(text) == (f"{FIRST}\n{code}\n{SECOND}\n", f"{ENGLISH}\n{code}")
+    stopped = AnswerGate("de")
+    assert "".join(shown(stopped, code + ENGLISH + "\n" + ENGLISH)) == code
+    assert stopped.wrong
+
+
+@pytest.mark.parametrize(
+    "inside", ["```\n```python\n---\n```\n", "````\n```\n---\n````\n", "~~~\n```\n---\n~~~ \n", "> ```\n---\n> ```\n"]
+)
+def test_a_line_of_dashes_within_code_separates_nothing(inside: str) -> None:
+    assert halves(inside + "a\n***\nb") == (inside + "a\n", "b")
+
+
+SEPARATORS = ["---", "------", "***", "* * *", "___", "**---**", "– – –", "———", " - - -  "]
+
+
+@pytest.mark.parametrize("separator", [*(each + "\n" for each in SEPARATORS), "-----\n", "\n---\n\n", "---\r\n"])
 def test_after_the_line_of_dashes_comes_the_second_language(separator: str) -> None:
     text = FIRST + "\n" + separator + ENGLISH
     gate = AnswerGate("de", second_language="en")
@@ -131,6 +152,40 @@ def test_after_the_line_of_dashes_comes_the_second_language(separator: str) -> N
     repeated = AnswerGate("de", second_language="en")
     assert "".join(shown(repeated, FIRST + "\n" + separator + SECOND)).strip() == FIRST + "\n" + separator.rstrip()
     assert repeated.wrong
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_a_text_is_halved_at_its_first_separator(separator: str) -> None:
+    assert halves(f"{FIRST}\n{separator}\n{ENGLISH}\n---\n") == (FIRST + "\n", ENGLISH + "\n---\n")
+    gate = AnswerGate("de")
+    text = f"{FIRST}\n{separator}\n{SECOND}"
+    assert ("".join(shown(gate, text)), gate.language_ok) == (text, True)
+
+
+@pytest.mark.parametrize("line", ["--", "**", "—", "-*-", "- a", "|---|", "a ---", "``---``"])
+def test_what_is_no_separator_halves_nothing(line: str) -> None:
+    text = f"{FIRST}\n{line}\n{SECOND}"
+    assert halves(text) == (text, "")
+
+
+@pytest.mark.parametrize("text", [FIRST + SECOND, FIRST + "\n---\n", FIRST + "\n---\n[1]\n"])
+def test_an_answer_without_its_second_language_is_wrong_when_it_ends(text: str) -> None:
+    gate = AnswerGate("de", second_language="en")
+    gate.feed(text)
+    assert not gate.wrong
+    gate.finish()
+    assert (gate.wrong, gate.language_ok) == (True, False)
+    delivered = AnswerGate("de", second_language="en", deliver=True)
+    assert ("".join(shown(delivered, text)), delivered.language_ok) == (text, False)
+    cut_off = AnswerGate("de", second_language="en")
+    assert cut_off.feed(text) + cut_off.finish(complete=False) == text
+    assert (cut_off.wrong, cut_off.language_ok) == (False, None)
+
+
+@pytest.mark.parametrize("text", ["", "42 [1].", "42\n---\n42"])
+def test_an_answer_without_words_lacks_no_second_language(text: str) -> None:
+    gate = AnswerGate("de", second_language="en")
+    assert ("".join(shown(gate, text)), gate.wrong, gate.language_ok) == (text, False, None)
 
 
 def test_without_a_second_language_a_line_of_dashes_changes_nothing() -> None:

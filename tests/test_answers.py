@@ -13,8 +13,9 @@ from ingest import ingest
 from rag import Answer, CrossLingualRAG, Settings, open_rag
 from rag.errors import ContextLengthError, InputError
 from rag.locales import load
+from rag.rendering.text import remarks
 from rag.types import Message, Restarted, TextDelta
-from tests.openai_server import Reply, Server, scripted_server, status, text
+from tests.openai_server import Reply, Server, scripted_server, slow, status, text
 
 QUESTION = "How often is the Beltomat conveyor belt cleaned, and who checks the tension?"
 BELT = "Das Förderband Beltomat wird jeden Montag gereinigt."
@@ -235,12 +236,80 @@ def test_questions_that_say_little_or_far_too_much(index: Settings, question: st
     assert answer.text == load(answer.language).no_answer
 
 
-def test_a_late_refusal_is_one(index: Settings) -> None:
-    with talking(index, text("The passages say nothing about the price of the belt. NO_ANSWER")) as (rag, _):
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["\n\n", "NO_", "ANSWER"],
+        ["NO ANSWER"],
+        ["No answer."],
+        ["no_answer"],
+        ["[1] NO_ANSWER"],
+        ["Answer: ", "NO_ANSWER"],
+        ["**NO\\_ANSWER**\n\nThe passages say nothing."],
+        ["NO_ANSWER", " Die Texte sagen nichts über den Preis des Bandes."],
+    ],
+    ids=repr,
+)
+def test_a_refusal_however_it_is_written_is_put_into_the_asker_s_language(index: Settings, said: list[str]) -> None:
+    with talking(index, text(*said)) as (rag, _):
+        answer = rag.ask("Combien coûte le convoyeur Beltomat avec son moteur ?", k=1)
+    assert (answer.refused, answer.complete, answer.attempts) == (True, True, 1)
+    assert answer.text == load("fr").no_answer
+    assert answer.usage.prompt_tokens > 0, "what it cost is told"
+
+
+@pytest.mark.parametrize("after", ["", ".", "\n\nPlease ask about something else."])
+def test_a_late_refusal_is_one(index: Settings, after: str) -> None:
+    why = "The passages say nothing about the price of the belt. "
+    with talking(index, text(why, f"NO_ANSWER{after}")) as (rag, _):
         answer = rag.ask("How much does the belt cost?", k=1)
-    assert answer.refused
-    assert answer.text.strip() == "The passages say nothing about the price of the belt."
+    assert (answer.refused, answer.complete) == (True, True)
+    assert answer.text == why
     assert answer.citations == ()
+
+
+def test_the_word_in_the_middle_of_a_sentence_is_no_refusal(index: Settings) -> None:
+    said = "The log shows the status NO_ANSWER. After that the call is routed to the operator [1]."
+    with talking(index, text(*said.split(" ", 5)), text(said)) as (rag, _):
+        rag.ask(QUESTION, k=1)
+        answer = rag.ask(QUESTION, k=1)
+    assert not answer.refused
+    assert answer.text == said
+
+
+def test_what_was_said_is_given_back_where_the_second_attempt_fails(index: Settings) -> None:
+    with talking(index, text(GERMAN * 2), status(500, "out of memory")) as (rag, _):
+        answer = rag.ask(QUESTION, k=1)
+    assert "Förderband" in answer.text
+    assert (answer.language_ok, answer.complete) == (False, False)
+    assert any("out of memory" in remark for remark in answer.remarks)
+    assert answer.usage.requests == 2
+
+
+def test_a_second_attempt_that_is_too_long_still_insists(index: Settings) -> None:
+    too_long = status(400, "This model's maximum context length is 900 tokens", code="context_length_exceeded")
+    history = [Message("user", "Wer putzt? " * 400), Message("assistant", "Die Schichtleitung. " * 400)]
+    with talking(index, text(GERMAN * 2), too_long, text(RIGHT)) as (rag, server):
+        answer = rag.ask(QUESTION, k=1, history=history)
+    assert answer.language_ok is True
+    assert load("en").insist in sent(server, 2)
+    assert answer.usage.requests == 3
+
+
+def test_invented_quotes_are_told_also_where_all_are(index: Settings) -> None:
+    said = 'The belt was bought in May [1: "Im Mai gekauft."]. It is made of rubber [1: "Aus Gummi."].'
+    with talking(index, text(said)) as (rag, _):
+        answer = rag.ask(QUESTION, k=1)
+    assert (answer.support, answer.invented) == (0.0, 2)
+    assert any(load("en").unsupported in remark for remark in remarks(answer))
+
+
+def test_a_deadline_holds_for_all_attempts_together(index: Settings) -> None:
+    said = slow(0.5, text(GERMAN * 2))
+    with talking(index, said, slow(30, text(RIGHT)), deadline=1.5) as (rag, _):
+        answer = rag.ask(QUESTION, k=1)
+    assert not answer.complete
+    assert answer.timings["total"] < 10
 
 
 def test_a_template_of_one_s_own_is_used_and_a_broken_one_told(index: Settings, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rag.citations import Checked, check
 from rag.marker_syntax import cited
 from rag.markers import CitationFilter, Offered
 from rag.types import Citation, Language, Passage
+from rag.untrusted import OutputFilter
 from tests.samples import a_passage
 from tests.test_readers_pdf import lines, read_pdf, written
 
@@ -181,7 +182,8 @@ def test_offered_words_that_stand_in_their_passage_become_the_quote_as_the_docum
         "mit 26 Nm angezogen",
         "MIT 24 NM ANGEZOGEN",
         "The engine must be cold",  # stands in another passage
-        "mit 24 Nm … und zwar",
+        "mit 24 Nm … und nie",
+        "und zwar … mit 24 Nm",
         "24",
     ],
 )
@@ -195,6 +197,31 @@ def test_offered_words_that_do_not_stand_in_their_passage_are_dropped_and_their_
     ]
     assert found.support == 0.5
     assert [shown[start:end] for start, end in found.unsupported] == ["It is so [1]."]
+
+
+def test_offered_words_may_leave_something_out_and_their_first_part_is_the_quote() -> None:
+    _, found = _answered('It is so [1: "mit 24 Nm … und zwar [...] prüft man"].', PASSAGES)
+    assert [(each.quote, each.checked) for each in found.citations] == [("mit 24 Nm", True)]
+    assert found.support == 1.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Open https://host.de/setup?step=2#top first",
+        "host.de/a?b=c is the `old` page",
+        "<b>bold</b> text &amp; [words](https://host.de/x?y)",
+    ],
+)
+def test_offered_words_are_found_though_the_outlet_breaks_such_addresses(words: str) -> None:
+    passage = a_passage(text=f"Begin. {words}. End.")
+    for text in (f'It is so [1: "{words}"].', f'It`s at https://host.de/setup?step=2 [1: "{words}"]. Go `x` on [9].'):
+        markers, outlet = CitationFilter([passage]), OutputFilter()
+        shown = "".join(outlet.feed(markers.feed(each)) for each in text)
+        shown += outlet.feed(markers.finish()) + outlet.finish()
+        assert "?" not in shown
+        found = check(shown, markers.offered, [passage])
+        assert [(each.quote, each.checked) for each in found.citations] == [(words, True)]
 
 
 def test_a_marker_without_words_leads_to_its_passage_and_supports_nothing() -> None:

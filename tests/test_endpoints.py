@@ -82,6 +82,23 @@ def test_before_the_first_text_the_deadline_is_an_error_that_names_its_setting()
         assert server.requests[0].hung_up.wait(5)
 
 
+def test_the_end_may_be_given_with_the_request() -> None:
+    with scripted_server([holding("Der ", seconds=30), slow(30, text("late"))]) as server:
+        model = model_at(server, deadline=60)
+        events = list(model.stream(REQUEST, until=time.monotonic() + 0.4))
+        assert events == [TextDelta("Der "), Finished("disconnected", Usage(requests=1))]
+        with pytest.raises(EndpointError, match=r"within 60 s, after 1 request.*RAG_LLM__DEADLINE"):
+            list(model.stream(REQUEST, until=time.monotonic() + 0.4))
+        assert all(request.hung_up.wait(5) for request in server.requests)
+
+
+def test_after_the_end_nothing_is_sent() -> None:
+    with scripted_server([]) as server:
+        with pytest.raises(EndpointError, match="after 0 requests"):
+            list(model_at(server).stream(REQUEST, until=time.monotonic() - 1))
+        assert server.requests == []
+
+
 def test_thinking_until_the_deadline_is_no_answer() -> None:
     thinking = holding("<think>Let me see", seconds=30)
     with scripted_server(thinking) as server, pytest.raises(EndpointError, match=r"within 0\.4 s"):
@@ -303,7 +320,10 @@ def test_prices_make_a_cost_of_the_tokens() -> None:
     assert end.usage.cost == pytest.approx(11 * 2.5e-6 + 2 * 10e-6)
 
 
-def test_without_prices_or_without_a_count_there_is_no_cost() -> None:
-    with scripted_server([text("Rhein"), raw(chunk({"content": "Rhein"}, "stop"))]) as server:
-        assert answer(model_at(server))[1].usage.cost == 0
-        assert answer(model_at(server, prompt_price=2.5))[1].usage == Usage(requests=1)
+def test_without_both_prices_or_without_a_count_there_is_no_cost() -> None:
+    prices: list[dict[str, float]] = [{}, {"prompt_price": 2.5}, {"completion_price": 10.0}]
+    with scripted_server(text("Rhein")) as server:
+        for each in prices:
+            assert answer(model_at(server, **each))[1].usage == Usage(11, 1, 1)
+    with scripted_server(raw(chunk({"content": "Rhein"}, "stop"))) as server:
+        assert answer(model_at(server, prompt_price=2.5, completion_price=10.0))[1].usage == Usage(requests=1)

@@ -150,6 +150,17 @@ def test_each_question_is_kept_with_what_it_is_about_and_where_it_was_found(
     assert not Path(summary["rejected_file"]).exists()
 
 
+def test_thoughts_that_only_their_end_tells_are_no_question(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def thinking(body: dict[str, Any]) -> Iterable[str]:
+        return ["<question>Wie alt ist das?</question>", "</think>", *well(body)]
+
+    with model(monkeypatch, thinking):
+        assert shell("--lang", "de", "--yes")[0] == 0
+    assert {line["text"] for line in lines("gold.jsonl")} == {
+        said for (tag, _), said in QUESTIONS.items() if tag == "de"
+    }
+
+
 def test_the_rank_is_that_of_the_real_search(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     with model(monkeypatch, well):
         assert shell("--lang", "en", "--yes")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from rag import locales
 from rag.chat_models.extractive import ExtractiveChatModel
 from rag.citations import check
+from rag.markers import CitationFilter
 from rag.ports import Embedder
 from rag.prompt import NO_ANSWER
 from rag.types import ChatRequest, Embedding, Finished, Passage, TextDelta, Usage
@@ -44,6 +46,11 @@ def answer(model: ExtractiveChatModel, request: ChatRequest) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
+def shown(model: ExtractiveChatModel, request: ChatRequest) -> tuple[str, CitationFilter]:
+    markers = CitationFilter(request.passages)
+    return markers.feed(answer(model, request)) + markers.finish(), markers
+
+
 def quotes(model: ExtractiveChatModel, request: ChatRequest) -> list[tuple[int, str]]:
     """The quoted lines of an answer as (marker, text); each must be a part of the passage that it names."""
     text = answer(model, request)
@@ -54,6 +61,8 @@ def quotes(model: ExtractiveChatModel, request: ChatRequest) -> list[tuple[int, 
     found = []
     for line in lines:
         words, _, marker = line.removeprefix("> ").rpartition(" [")
+        if '"' in line and (twice := re.fullmatch(r'> (.*) \[(\d+): "\1"\]', line)) is not None:
+            line, words, marker = f"> {twice[1]} [{twice[2]}]", twice[1], f"{twice[2]}]"
         number = int(marker.removesuffix("]"))
         assert line == f"> {words} [{number}]"
         assert words in request.passages[number - 1].chunk.text
@@ -84,8 +93,10 @@ def test_the_notice_is_in_the_askers_language(model: ExtractiveChatModel, langua
 
 def test_every_quote_becomes_a_citation_of_exactly_its_words(model: ExtractiveChatModel) -> None:
     request = a_request("How much does a boat ticket cost?", passages_of(GERMAN, ENGLISH))
-    text = answer(model, request)
-    cited = [(each.marker, each.quote) for each in check(text, (), request.passages).citations]
+    text, markers = shown(model, request)
+    found = check(text, markers.offered, request.passages).citations
+    assert all(each.checked for each in found)
+    cited = [(each.marker, each.quote) for each in found]
     assert sorted(cited) == sorted(quotes(model, request))
 
 
@@ -175,10 +186,10 @@ def test_a_sentence_is_preferred_to_a_line_that_does_not_end_like_one(model: Ext
 def test_numbers_in_brackets_of_the_source_are_not_taken_for_markers(model: ExtractiveChatModel) -> None:
     text = "The boat ticket costs twelve euros.[2] The harbour was built in 1890 by two brothers.[3, 4]"
     request = a_request("What does the boat ticket cost?", passages_of(text, GERMAN))
-    written = answer(model, request)
+    written, markers = shown(model, request)
     assert "[3" not in written
     assert (1, "The boat ticket costs twelve euros.") in quotes(model, request)
-    found = check(written, (), request.passages).citations
+    found = check(written, markers.offered, request.passages).citations
     assert {each.marker for each in found} == {m for m, _ in quotes(model, request)}
 
 
@@ -186,7 +197,13 @@ def test_a_stray_backtick_does_not_hide_the_marker(model: ExtractiveChatModel) -
     request = a_request(
         "What key opens it?", passages_of("The ` key opens the console. The door opens at nine o'clock.")
     )
-    assert quotes(model, request) == [(1, "The door opens at nine o'clock.")]
+    found = ["The ` key opens the console.", "The door opens at nine o'clock."]
+    assert sorted(quotes(model, request)) == [
+        (1, "The ` key opens the console."),
+        (1, "The door opens at nine o'clock."),
+    ]
+    text, markers = shown(model, request)
+    assert sorted(each.quote for each in check(text, markers.offered, request.passages).citations) == sorted(found)
 
 
 def test_a_sentence_beyond_the_models_window_is_left_out(model: ExtractiveChatModel, pocket: Embedder) -> None:

@@ -90,6 +90,51 @@ def test_chinese_written_with_characters_that_japanese_lacks_is_chinese(text: st
     assert detect(text).code == "zh"
 
 
+@pytest.mark.parametrize("text", ["Und?", "Mais?", "Why?", "Ja!", "何?", "گرم"])
+def test_a_few_letters_do_not_tell(text: str) -> None:
+    assert asked_in(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("Wie geht das?", "de"),
+        ("Warum nicht?", "de"),
+        ("¿Por qué?", "es"),
+        ("Por quê?", "pt"),
+        ("Perché?", "it"),
+        ("Pourquoi pas ?", "fr"),
+        ("なぜ?", "ja"),
+        ("谁?", "zh"),
+        ("왜?", "ko"),
+        ("ไหม", "th"),
+        ("Πού;", "el"),
+        ("Защо?", None),
+        ("Къде е тя?", "bg"),
+    ],
+)
+def test_a_short_question_tells_with_six_letters_or_by_its_script(text: str, tag: str | None) -> None:
+    assert asked_in(text) == tag
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("Маслото е старо, кога се сменя?", "bg"),
+        ("Я праверыла і насос.", "be"),
+        ("Ако мотор стане, шта ћете учинити?", "sr"),
+        ("Остана ли моторот цела ноќ?", "mk"),
+    ],
+)
+def test_letters_that_a_language_never_uses_rule_it_out(text: str, tag: str) -> None:
+    # The model alone takes each for another language, none with a probability of 0.8.
+    assert detect(text).code == tag
+
+
+def test_where_the_letters_rule_out_all_the_model_decides() -> None:
+    assert detect("Слово њ и буква ы").code == "ru"
+
+
 def test_capitals_and_line_ends_change_nothing() -> None:
     assert detect("WO FINDE ICH\r\nDIE ÖFFNUNGSZEITEN\n\nDER BIBLIOTHEK?").code == "de"
 

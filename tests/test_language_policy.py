@@ -55,6 +55,25 @@ def test_a_process_without_a_language_speaks_english(value: str, monkeypatch: py
     assert MATCH.decide("42?").language == "en"
 
 
+@pytest.mark.parametrize("question", ["Und?", "Mais?", "Ja!", "Why?"])
+def test_a_question_of_a_few_letters_stays_in_the_language_of_the_conversation(question: str) -> None:
+    assert LanguagePolicy(fallback="es").decide(question, conversation="de").language == "de"
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("Wie geht das?", "de"), ("¿Por qué?", "es"), ("なぜ?", "ja"), ("Pourquoi pas ?", "fr"), ("Γιατί;", "el")],
+)
+def test_a_short_question_that_tells_changes_the_language_of_the_conversation(question: str, language: str) -> None:
+    assert MATCH.decide(question, conversation="nl").language == language
+
+
+def test_a_question_that_the_letters_do_not_settle_stays_in_the_language_of_the_conversation() -> None:
+    question = "Колико често се чисти транспортна трака"
+    assert MATCH.decide(question, conversation="sr-Cyrl").language == "sr-Cyrl"
+    assert LanguagePolicy(fallback="sr").decide(question, conversation="de").language == "sr"
+
+
 def test_equal_circumstances_give_equal_languages() -> None:
     assert {MATCH.decide("5G?", conversation="fr") for _ in range(20)} == {Target("fr", None, Language("und", 0.0))}
 

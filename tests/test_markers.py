@@ -7,10 +7,12 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from rag.marker_syntax import LONGEST_QUOTE, cited
 from rag.markers import CitationFilter, Offered
 from rag.types import Passage
+from rag.untrusted import OutputFilter
 from tests.samples import a_passage
 
 PASSAGES = [
@@ -79,7 +81,7 @@ def test_a_marker_that_points_at_nothing_goes_with_one_space(written: str, shown
 @pytest.mark.parametrize(
     "text",
     [
-        "[a]", "[1a]", "[^1]", "[]", "[ ]", "[2024]", "[2024-01-01]", "[01-15]", "[3-1]", "im Intervall [0, 1]",
+        "[a]", "[1a]", "[]", "[ ]", "[2024]", "[2024-01-01]", "[01-15]", "[3-1]", "im Intervall [0, 1]",
         "[1.5]", "[-1]", "[1", " [", "[1, ", "Ende ", "`liste[0]`", "``a ` [9]``", "```\nx[9]\n\ny[0]\n```", "~[",
         "1]", "(1)", "[x](https://a.org)", "{9}", "[[a]]", "[1\n]",
     ],
@@ -90,7 +92,7 @@ def test_what_is_no_marker_is_left_alone(text: str) -> None:
 
 
 def test_a_stray_backtick_does_not_switch_off_the_markers_of_the_next_line() -> None:
-    assert _filtered("Das ` Zeichen [1,2]\nund weiter [1,2].") == "Das ` Zeichen [1,2]\nund weiter [1][2]."
+    assert _filtered("Das ` Zeichen [1,2]\nund weiter [1,2].") == "Das ˋ Zeichen [1][2]\nund weiter [1][2]."
 
 
 def test_markers_after_code_are_markers_again() -> None:
@@ -110,8 +112,9 @@ def test_only_what_may_become_a_marker_is_held_back() -> None:
     assert markers.feed("2") == ""
     assert markers.feed("] gut") == " [1][2] gut"
     assert markers.feed(" [12") == ""
-    assert markers.feed("34") == " [1234"
-    assert markers.feed(" [a") == " [a"
+    assert markers.feed("34") == ""
+    assert markers.feed("]") == " [1234]"
+    assert markers.feed(" [x") == " [x"
     assert markers.feed("ccc [") == "ccc"
     assert markers.finish() == " ["
     assert markers.finish() == ""
@@ -121,6 +124,68 @@ def test_not_even_an_endless_list_is_held_back_for_long() -> None:
     markers = CitationFilter(PASSAGES)
     shown = markers.feed("[" + "1, " * 1000)
     assert len(shown) > 2800
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("It`s cleaned with water. The manual tells us [9].", "Itˋs cleaned with water. The manual tells us."),
+        ('It`s so … [1: "Das Förderband …"] [1]', "Itˋs so … [1] [1]"),
+        ("It`s so [9], and it`s dry [1,2].", "Itˋs so, and itˋs dry [1][2]."),
+        ("A ` b [9] c `` d [1,2]", "A ˋ b c ˋˋ d [1][2]"),
+        ("A ```b [9]\nc [9] d", "A ˋˋˋb\nc d"),
+        ('A ` b [1: "use `x` now"] c', "A ˋ b [1] c"),
+        ("A `x[9]` b", "A `x[9]` b"),
+        ('A: ```py\nx\n```\nB [9] [1: "q"].', "A: ˋˋˋpy\nx\nˋˋˋ\nB [1]."),
+        ('A ` b [9: "made `up"][9] it` c', "A ˋ b itˋ c"),
+        ("A \\`b [9]` c", "A \\ˋbˋ c"),
+        (f"A `{'x' * 310} [9]` b", f"A ˋ{'x' * 310}ˋ b"),
+        ("A:\n```py\nx[9] = `y`\n```\nB [9].", "A:\n```py\nx[9] = `y`\n```\nB."),
+        ("~~~\nx[9]\n~~~\nB [9].", "~~~\nx[9]\n~~~\nB."),
+        ("```\n    ```\nx[9]\n```\nB [9].", "```\n    ```\nx[9]\n```\nB."),
+        ("> ```\n> x[9]\n\nB [9].", "> ```\n> x[9]\n\nB."),
+    ],
+)
+def test_code_is_what_is_closed_and_both_filters_agree_on_it(written: str, shown: str) -> None:
+    assert _in_a_row(written, [len(written)])[0] == shown
+    assert _in_a_row(written, [1] * len(written))[0] == shown
+
+
+def _in_a_row(text: str, lengths: list[int]) -> tuple[str, tuple[Offered, ...]]:
+    """What an asker sees of `text`, which comes in pieces of these lengths."""
+    markers, outlet = CitationFilter(PASSAGES), OutputFilter()
+    shown, position = "", 0
+    for length in lengths:
+        shown += outlet.feed(markers.feed(text[position : position + length]))
+        position += length
+    shown += outlet.feed(markers.feed(text[position:]) + markers.finish()) + outlet.finish()
+    return shown, markers.offered
+
+
+ROW = st.sampled_from(
+    ["a", "It`s ", "`", "`", "``", "```", "~~~", "\n", "\n\n", "\r\n", " ", "\\", "[9]", " [9]", "[1]", "[1, 9]",
+     "[^9]", '[1: "a `b` c"]', '[9: "made `up"]', "[1: “Die\nSchrauben”]", "【9†source】", "https://host.de/x?y", "<b>",
+     "`x[9]`", "```py\nx[9]\n```\n", "wort " * 30, '[1: "' + "lang " * 130 + '"]', "é`x", "x`,", "."]
+)  # fmt: skip
+
+
+def _prose(text: str) -> str:
+    """What of `text` is no code for an independent reader of Markdown."""
+    blocks = MarkdownIt("commonmark").parse(text)
+    inline = [each for block in blocks for each in block.children or []]
+    return " ".join(each.content for each in inline if each.type in {"text", "text_special"})
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(ROW, max_size=14).map("".join), st.lists(st.integers(1, 9), max_size=30))
+def test_no_marker_that_points_at_nothing_and_no_raw_quotation_leaves_both_filters(
+    text: str, lengths: list[int]
+) -> None:
+    shown, offered = _in_a_row(text, [len(text)])
+    assert (shown, offered) == _in_a_row(text, lengths) == _in_a_row(text, [1] * len(text))
+    prose = _prose(shown)
+    assert not any(made_up in prose for made_up in ("[9]", "[^9]", "[1, 9]", "†", "made")), shown
+    assert set(cited(shown)) <= {1}
 
 
 PIECES = st.sampled_from(
@@ -242,13 +307,63 @@ def test_words_end_at_the_first_mark_that_can_end_them(written: str, shown: str,
 @pytest.mark.parametrize(
     "text",
     [
-        "[9: see below]", "[12:30]", "[1:2]", "[2024: „Das Jahr“]", "[2's complement]", '[5" pipe]', '[1, "a", 2]',
+        "[12:30]", "[1:2]", "[2024: das Jahr]", "[2's complement]", '[5" pipe]', '[1, "a", 2]',
         '[1: "a" or so', "[1: or\nso]", "[1: or so", "[1:", "[1: ", '[a: "b"]', "[1] : x", '{1: "a"}', '(1: "a")',
-        f'[1: "{"x" * (LONGEST_QUOTE + 1)}"]',
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_marker_with_words_is_left_alone(text: str) -> None:
     assert _filtered(f"A {text}") == f"A {text}"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('A [1000: "x"] b', "A b"),
+        ("A [2024: „Das Jahr“] b", "A b"),
+        ('A [1001: "x"] [2024] b', "A [2024] b"),
+        ("A [01] b [09] c [00] d", "A [1] b c d"),
+        ("A [01, 02] b [01-15]", "A [1][2] b [01-15]"),
+        ("A [^9] b [^1]", "A b [1]"),
+        ("A [^1: „eins“] b", "A [1] b"),
+        ("A [Passage 9] b [passage 2]", "A b [2]"),
+        ("A [Source: 9] b", "A b"),
+        ("A [Source #9] b [Textstelle 1: „eins“] c", "A b [1] c"),
+        ("甲[来源1]乙[出典 9]丙【資料２】丁", "甲[1]乙丙[2]丁"),
+        ("نعم [المصدر ١] [مقطع ٩] لا", "نعم [1] لا"),
+        ("A 【9†source】 b【1†source】", "A b[1]"),
+        ("A 【1†L3-L9】 b 【4:0†source】 c [2†handbuch.pdf]", "A [1] b c [2]"),
+        ("A [¹] b [⁹] c [①]", "A [1] b c [1]"),
+        ("甲[一：「一」]乙[九：「九」]丙【二】丁【十二】戊", "甲[1]乙丙[2]丁戊"),
+        ("【一】概述\n## 【二】方法\n第[一]次", "【一】概述\n## 【二】方法\n第[一]次"),
+        ("A [9: see below] b", "A b"),
+        ("A [9: see below", "A [9: see below"),
+        ("A [Table 3] [Section 9] [x9] b", "A [Table 3] [Section 9] [x9] b"),
+    ],
+)
+def test_what_models_have_learnt_elsewhere_is_a_marker_too(written: str, shown: str) -> None:
+    assert _filtered(written) == shown
+    one_by_one = CitationFilter(PASSAGES)
+    assert "".join(map(one_by_one.feed, written)) + one_by_one.finish() == shown
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (f'A [1: "{"x " * 400}"] b', "A [1] b"),
+        (f'A [9: "{"x " * 400}"] b', "A b"),
+        (f"A [1: {'x ' * 400}] b", "A [1] b"),
+        (f'A [1: "{"x [y] " * 200}"] b', "A [1] b"),
+        (f'A [1: "{"x " * 400} b\nNext [2]', "A [1]\nNext [2]"),
+        (f'A [1: "eins", "{"x " * 400}"] b', "A [1] b"),
+        (f"A [1: {', '.join(['“x”'] * 12)}] b", "A [1] b"),
+    ],
+)
+def test_words_too_long_for_a_quotation_are_left_out_up_to_their_bracket_or_the_end_of_the_line(
+    written: str, shown: str
+) -> None:
+    assert _filtered(written) == shown
+    one_by_one = CitationFilter(PASSAGES)
+    assert "".join(map(one_by_one.feed, written)) + one_by_one.finish() == shown
 
 
 def test_a_bracket_that_never_closes_does_not_swallow_the_next_marker() -> None:
@@ -278,8 +393,10 @@ def test_words_are_held_back_no_longer_than_they_may_be() -> None:
     markers = CitationFilter(PASSAGES)
     assert markers.feed('So [1: "') == "So"
     assert markers.feed("x" * LONGEST_QUOTE) == ""
-    assert markers.feed("xx") == f' [1: "{"x" * (LONGEST_QUOTE + 2)}'
-    assert markers.feed(" [2]") == " [2]"
+    assert markers.feed("xx") == " [1]"
+    assert markers.feed('x [sic] [2] x"') == ""
+    assert markers.feed("] Gut [2]") == " Gut [2]"
+    assert markers.offered == (Offered(1, ("x" * LONGEST_QUOTE,)), Offered(2))
 
 
 @pytest.mark.parametrize("text", ["[[9]1]", "[ [9]1]", "[[9]99]", '[1[9: "x"],2]', "[[9] 1]"])

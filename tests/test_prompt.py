@@ -10,7 +10,7 @@ import pytest
 from rag.budget import Budget
 from rag.errors import InputError
 from rag.locales import load
-from rag.prompt import NO_ANSWER, build, is_refusal, show
+from rag.prompt import build, show
 from rag.types import Message
 from tests.samples import a_chunk, a_passage
 
@@ -81,7 +81,7 @@ def test_the_question_stands_in_it_as_the_user_wrote_it() -> None:
     ("language", "last"),
     [
         ("fr", "Langue de la réponse: français"),
-        ("zh-Hant", "回答所用语言: 繁体中文"),
+        ("zh-Hant", "回答所用語言: 繁體中文"),
         ("pt-BR", "Língua da resposta: português (Brasil)"),
         ("sv", "Language of the answer: Swedish"),
     ],
@@ -206,22 +206,3 @@ def test_a_request_is_shown_as_it_is_sent() -> None:
     request = build(QUESTION, [a_passage()], "de", history=[Message("assistant", "Guten Tag")])
     system, turn, user = (message.content for message in request.messages)
     assert show(request) == f"## system\n\n{system}\n\n## assistant\n\n{turn}\n\n## user\n\n{user}"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [NO_ANSWER, " NO_ANSWER\n", "**NO_ANSWER**", "`NO_ANSWER`.", "„NO_ANSWER“", r"NO\_ANSWER", "NO ANSWER",
-     "No-Answer.", "NO_ANSWER [1]", "NO_ANSWER\n\nDie Textstellen handeln von etwas anderem.",
-     "Die Textstellen enthalten das nicht.\n\nNO_ANSWER"],
-)  # fmt: skip
-def test_a_refusal_is_seen_however_it_is_dressed(text: str) -> None:
-    assert is_refusal(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "24 Nm [1].", "No answer was given by the ministry [1].", "The model writes NO_ANSWER, and nothing else [2].",
-     "It writes NO_ANSWER [1].", "NO_ANSWERS = 3"],
-)  # fmt: skip
-def test_an_answer_is_no_refusal(text: str) -> None:
-    assert not is_refusal(text)

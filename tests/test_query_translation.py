@@ -35,6 +35,11 @@ def test_one_request_gives_the_question_in_the_languages_of_the_index_and_says_w
     assert QUESTION in user
 
 
+def test_thoughts_that_only_their_end_tells_are_no_translation() -> None:
+    with scripted_server([text(json.dumps({"en": SPANISH, "es": ENGLISH}), "</think>", BOTH)]) as server:
+        assert translator(server).rewrite(QUESTION, ("en", "es")).texts == (ENGLISH, SPANISH)
+
+
 def test_nothing_is_asked_where_the_index_holds_the_questions_language_alone() -> None:
     with scripted_server([]) as server:
         found = translator(server).rewrite(QUESTION, ("de", "und"))

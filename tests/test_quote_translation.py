@@ -52,6 +52,12 @@ def test_one_request_translates_each_foreign_quote_once_and_says_what_it_cost() 
     assert ENGLISH not in user
 
 
+def test_thoughts_that_only_their_end_tells_are_no_translation() -> None:
+    with scripted_server([text(f"1. {FROM_SPANISH}\n", "</think>\n", BOTH)]) as server:
+        done = translator(server).translate(CITATIONS, "en")
+    assert _translations(done) == [FROM_GERMAN, None, FROM_SPANISH, FROM_GERMAN]
+
+
 @pytest.mark.parametrize(
     "citations",
     [

@@ -332,6 +332,11 @@ def test_an_answer_that_is_no_whole_order_is_repaired(said, expected):
         assert order(listwise_at(server).scores(QUESTION, FOUR).scores) == expected
 
 
+def test_thoughts_that_only_their_end_tells_are_no_order():
+    with scripted_server([text("[1] > [2] > [3] > [4]?", "</think>", "[2] > [1]")]) as server:
+        assert order(listwise_at(server).scores(QUESTION, FOUR).scores) == [2, 1, 3, 4]
+
+
 @pytest.mark.parametrize("said", ["I cannot help with that.", "[0] > [99]", "NO_ANSWER", "<think>[2] > [1]</think>"])
 def test_an_answer_without_an_order_is_an_error_and_no_order(said):
     with scripted_server([text(said)]) as server, pytest.raises(RerankError, match="llm small gave no order"):

@@ -15,6 +15,7 @@ from rag.chat_models.structured_output import StructuredOutputFilter
 from rag.citations import check
 from rag.markers import CitationFilter
 from rag.types import ChatRequest, Finished, FinishReason, Message, TextDelta
+from rag.verbatim import StoredText
 from tests.openai_server import Reply, Server, holding, scripted_server, status, text, whole
 from tests.samples import a_passage
 
@@ -212,8 +213,89 @@ def test_json_as_models_write_it(written: str, expected: str, places: list[int])
 
 @CUT_ANYWHERE
 @given(places=CUTS)
-def test_after_a_syntax_error_the_text_so_far_is_kept(places: list[int]) -> None:
-    assert shown('{"claims": [{"text": "Ja."} oops, {"text": "Nein."}]}', places) == ("Ja.", False)
+def test_after_a_syntax_error_what_can_be_read_is_kept(places: list[int]) -> None:
+    for written in (
+        '{"claims": [{"text": "Ja."} oops, {"text": "Nein."}]}',
+        '{"claims": [{"text": "Ja.",, "citations": []} 1.2.3, {"text": "Nein."}]}',
+    ):
+        assert shown(written, places) == ("Ja. Nein.", False)
+    assert shown('{"claims": [{"text": "Ja."} oops], "no_answer": true}', places) == ("Ja. NO_ANSWER", False)
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (
+            '{"text": "The manual says "clean it" daily.", "citations": [{"passage": 1, "quote": "q"}]}',
+            'The manual says "clean it" daily. [1: "q"]',
+        ),
+        (
+            '{"text": "It is called "Rhine"", "citations": [{"passage": 1, "quote": ""Rhine", it says"}]}',
+            'It is called "Rhine" [1: "”Rhine”, it says"]',
+        ),
+        (
+            '{"text": ""Yes", he said, "no": both.", "citations": [{"quote": "a "b"", "passage": 2}]}',
+            '"Yes", he said, "no": both. [2: "a ”b”"]',
+        ),
+        ('{"text": "See "[3]", and {"a"}"}', 'See "[3]", and {"a"}'),
+        ('{"text": "Ja.", "citations": [{"passage": 1, "quote": "q"]}', 'Ja. [1: "q"]'),
+    ],
+    ids=["within", "at the ends", "before a colon", "before brackets", "forgotten brace"],
+)
+@CUT_ANYWHERE
+@given(places=CUTS)
+def test_quotation_marks_that_were_not_escaped_lose_nothing(claim: str, expected: str, places: list[int]) -> None:
+    written = f'{{"claims": [{claim}, {{"text": "Ende.", "citations": []}}], "no_answer": false}}'
+    assert shown(written, places) == (f"{expected} Ende.", True)
+
+
+PIECES = [
+    '"',
+    '"',
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    " ",
+    "\\",
+    "x",
+    "7",
+    '"text": "',
+    '", "citations": [',
+    '"quote": "',
+    "}, {",
+]
+
+
+@CUT_ANYWHERE
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=30), places=CUTS)
+def test_the_cuts_of_broken_json_change_nothing(pieces: list[str], places: list[int]) -> None:
+    written = '{"claims": [{"text": "' + "".join(pieces)
+    assert shown(written, places) == shown(written, [])
+
+
+@pytest.mark.parametrize(
+    ("passage", "expected"),
+    [
+        *(("2024", ""), ("0", ""), ("-1", ""), ("1000", ""), ("1.5", ""), ("true", ""), ("9" * 5000, "")),
+        *(("999", ' [999: "q"]'), ('"07"', ' [7: "q"]')),
+    ],
+)
+def test_a_citation_of_what_is_no_passage_is_dropped(passage: str, expected: str) -> None:
+    written = (
+        f'{{"claims": [{{"text": "Ja.", "citations": [{{"passage": {passage}, "quote": "q"}}]}}], "no_answer": false}}'
+    )
+    assert shown(written, [])[0] == f"Ja.{expected}"
+
+
+def test_no_quote_closes_its_marker() -> None:
+    quote = 'a"] and [1: "b"], [2] 【3】'
+    value = {"claims": [{"text": "Ja.", "citations": [{"passage": 1, "quote": quote}]}], "no_answer": False}
+    said = shown(json.dumps(value), [])[0]
+    assert said == 'Ja. [1: "a”⟧ and ⟦1: ”b”⟧, ⟦2⟧ ⟦3⟧"]'
+    assert StoredText(f"Here is {quote}.").find(said[9:-2]) == (8, 8 + len(quote))
 
 
 def test_a_long_quote_keeps_its_first_words() -> None:

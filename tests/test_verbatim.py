@@ -25,6 +25,9 @@ from rag.verbatim import StoredText
         ("ngày mười", unicodedata.normalize("NFD", "ngày mười"), "ngày mười"),
         ("Danach prüft man", "… „Danach prüft man …“", "Danach prüft man"),
         ("Tōkyō と 東京", "東京", "東京"),
+        ("Danach prüft man den Sitz der Schrauben.", "Danach prüft … Sitz der", "Danach prüft"),
+        ("Danach prüft man den Sitz der Schrauben.", "prüft ... den Sitz [...] Schrauben.", "prüft"),
+        ("Er sagte ... nichts mehr.", "sagte … nichts", "sagte ... nichts"),
         ("q\u0323\u0307uer durch", "q\u0307\u0323uer", "q\u0323\u0307uer"),
     ],
 )
@@ -50,6 +53,10 @@ def test_words_are_found_whatever_their_typesetting_and_given_back_as_they_stand
         ("So ist es.", ""),
         ("", "So ist es."),
         ("Kraft: 5 N", "Kraft 5 N"),
+        ("Danach prüft man den Sitz.", "den Sitz … Danach"),  # not in that order
+        ("Danach prüft man den Sitz.", "Danach … den Motor"),
+        ("Danach prüft man den Sitz.", "Danach … danach prüft"),
+        ("Danach prüft man den Sitz.", "Danach … man"),  # the second part says too little
     ],
 )
 def test_other_words_are_not_found(text: str, words: str) -> None:

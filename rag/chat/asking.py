@@ -38,7 +38,7 @@ def ask(chat: Chat, question: str, *, language: str | None = None, again: bool =
                     shown.feed(event.text)
                     event = next(events)
             if isinstance(event, Restarted):
-                chat.say(f"({load(event.language).restarted})\n")
+                chat.say(f"({load(event.language, chat.settings.answer.templates).restarted})\n")
                 event = next(events)
         answer = event
     if answer.text.strip():

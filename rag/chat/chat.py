@@ -126,8 +126,8 @@ class Chat:
     def show_sources(self, answer: Answer) -> None:
         """What stands below an answer: its sources, and what is wrong with it."""
         if answer.citations:
-            self.say(f"\n{sources_text(answer)}")
-        for remark in remarks(answer):
+            self.say(f"\n{sources_text(answer, self.settings.answer.templates)}")
+        for remark in remarks(answer, self.settings.answer.templates):
             self.say(f"({remark})")
         self.numbered = {}
 

@@ -8,6 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ _FRAGMENT_COST = 0.05
 _FEWEST_COLUMNS = 10
 
 # Where a quote must not reach across: ends of lines of every kind, and numbers in brackets that would read as markers.
-_CUT = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|[\[［【][\s\d,;、，；\-–—]+[\]］】]")
+_CUT = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|[\[［【][\s\d,;、，；\-–—]+[\]］】:：]")
 # What stands before the words of a list item, a quotation or a table row.
 _BULLET = re.compile(
     r"(?:[ \t\u3000]*(?:[>|•‣◦▪■・](?=[ \t\u3000]|[^\W\d_])|[*+\-–—](?=[ \t])|\d{1,3}[.)](?=[ \t\u3000]|[^\W\d_])))+"
@@ -42,6 +43,8 @@ _BULLET = re.compile(
 _ENDED = re.compile(r"[.!?…。！？｡؟۔।॥։።။។][\"'”’»›」』)）\]\s]*$")
 # Half of a pair, as broken files leave it; it cannot be encoded.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_OFFERED = 500
+"""Characters of a quote within a marker; longer ones are found where they stand, unless they hold an address."""
 _NO_SENTENCE = re.compile(r"[ \t]*(?:#{1,6}(?:[ \t]|$)|```|~~~|<[!/a-zA-Z]|!\[|\[[^\]]+\]:)")
 
 
@@ -65,6 +68,12 @@ class _Quote:
         return f"> {self.text} [{self.marker}]"
 
     @property
+    def offered(self) -> str:
+        """The line as a language model would write it: the words stand in the marker once more, to be checked."""
+        brief = len(self.text) <= _LONGEST_OFFERED
+        return f'> {self.text} [{self.marker}: "{self.text}"]' if brief else self.line
+
+    @property
     def can_be_read(self) -> bool:
         """Whether it says something and its line holds its own marker alone.
 
@@ -83,29 +92,35 @@ class _Quote:
 class ExtractiveChatModel:
     """A `rag.ports.ChatModel` that quotes: no text of its own but one notice in the asker's language."""
 
-    def __init__(self, embedder: Embedder, *, sentences: int = 3, passages: int = 4) -> None:
+    def __init__(
+        self, embedder: Embedder, *, sentences: int = 3, passages: int = 4, templates: Path | None = None
+    ) -> None:
         """Args:
         embedder: says how near a sentence is to the question.
         sentences: most sentences in one answer.
         passages: how many of the best passages are looked at.
+        templates: folder of the user's own texts.
         """
         self._embedder = embedder
         self._sentences = sentences
         self._passages = passages
+        self._templates = templates
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sentences={self._sentences}, passages={self._passages})"
 
-    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
+    def stream(
+        self, request: ChatRequest, stop: threading.Event | None = None, until: float | None = None
+    ) -> Generator[ChatEvent, None, None]:
         """The notice, then one Markdown block quote a sentence with its passage's marker, nearest first.
 
         Without a sentence to quote the text is `NO_ANSWER`, as a language model would say it. No request is sent that
-        `stop` could end.
+        `stop` or `until` could end.
         """
         chosen = self._choose(request.question, request.passages)
-        yield TextDelta(locales.load(request.language).no_language_model if chosen else NO_ANSWER)
+        yield TextDelta(locales.load(request.language, self._templates).no_language_model if chosen else NO_ANSWER)
         for quote in chosen:
-            yield TextDelta(f"\n\n{quote.line}")
+            yield TextDelta(f"\n\n{quote.offered}")
         yield Finished("stop", Usage())
 
     def _choose(self, question: str, passages: Sequence[Passage]) -> list[_Quote]:

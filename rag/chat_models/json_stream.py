@@ -1,7 +1,8 @@
 """JSON that is still coming: what of it is known so far. Pure.
 
-Only as strict as it must be to know where a value belongs: commas may be missing, and what follows the outermost value
-is left alone.
+Only as strict as it must be to know where a value belongs: commas may be missing, a quotation mark that was not escaped
+belongs to its string unless the object goes on behind it, words that are no JSON are passed over, and what follows the
+outermost value is left alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import Final, Literal
 import regex
 
 _SPACE: Final = " \t\r\n"
+_OPENINGS: Final = {"}": "{", "]": "["}
 _SCALAR: Final = regex.compile(r"[-+.0-9A-Za-z]*")
+# What follows a string that is a value of an object: the next key, or the end of the object, after which no string
+# begins at once; where a brace is forgotten, two brackets.
+_AFTER_VALUE: Final = regex.compile(r'"[\s,]*(?:"\w{1,60}"\s*:|\}\s*[^"\s]|\]\s*[\]}])')
 _HIGH_HALF: Final = regex.compile(r"\\u[dD][89abAB]")
 _LOW_HALF: Final = regex.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LONE_HALF: Final = regex.compile(r"[\ud800-\udfff]")
@@ -47,19 +52,31 @@ class JSONStream:
         self._keys: list[str | None] = []
         self._string: list[str] | None = None
         self._done = False
-        self._failed = False
+        self._whole = True
 
     @property
     def done(self) -> bool:
         """Whether the outermost value is complete."""
         return self._done
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is complete, and nothing in it was passed over."""
+        return self._done and self._whole
+
     def feed(self, delta: str) -> Iterator[Piece]:
-        """What `delta` makes known. After a syntax error nothing more comes."""
+        """What `delta` makes known."""
         self._held += delta
-        while self._held and not self._done and not self._failed:
+        yield from self._drain(last=False)
+
+    def finish(self) -> Iterator[Piece]:
+        """What the end makes known of what was still held back."""
+        yield from self._drain(last=True)
+
+    def _drain(self, *, last: bool) -> Iterator[Piece]:
+        while self._held and not self._done:
             before = len(self._held)
-            yield from self._string_part() if self._string is not None else self._structure()
+            yield from self._string_part(last) if self._string is not None else self._structure()
             if len(self._held) == before:
                 return
 
@@ -74,11 +91,15 @@ class JSONStream:
             yield Piece("open", self._path)
             self._open.append(mark)
             self._keys.append(None)
-        elif mark in ("}", "]") and self._open and self._open[-1] == {"}": "{", "]": "["}[mark]:
-            self._open.pop()
-            self._keys.pop()
-            yield Piece("close", self._path)
-            self._end_value()
+        elif (opening := _OPENINGS.get(mark)) in self._open:
+            # What is still open within it was forgotten.
+            while True:
+                closed = self._open.pop()
+                self._keys.pop()
+                yield Piece("close", self._path)
+                self._end_value()
+                if closed == opening:
+                    break
         elif mark == '"':
             self._string = []
         elif mark == ",":
@@ -96,26 +117,35 @@ class JSONStream:
         try:
             value = json.loads(word)
         except ValueError:
-            self._failed = True
+            self._whole = False
+            self._held = self._held[max(1, len(word)) :]
             return
         yield Piece("value", self._path, value)
         self._end_value()
         self._held = self._held[len(word) :]
 
-    def _string_part(self) -> Iterator[Piece]:
+    def _string_part(self, last: bool) -> Iterator[Piece]:
         assert self._string is not None
-        is_key = bool(self._open) and self._open[-1] == "{" and self._keys[-1] is None
+        in_object = bool(self._open) and self._open[-1] == "{"
+        is_key = in_object and self._keys[-1] is None
         end = min((at for at in (self._held.find('"'), self._held.find("\\")) if at >= 0), default=len(self._held))
         text, self._held = self._held[:end], self._held[end:]
         if self._held.startswith("\\"):
             length = _escape_length(self._held)
             text += _unescaped(self._held[:length])
             self._held = self._held[length:]
+        ends = self._held.startswith('"')
+        if ends and in_object and not is_key:
+            found = _AFTER_VALUE.match(self._held, partial=True)
+            ends = found is not None and (last or not found.partial)
+            if found is None:
+                text += '"'
+                self._held = self._held[1:]
         if text:
             self._string.append(text)
             if not is_key:
                 yield Piece("text", self._path, text)
-        if self._held.startswith('"'):
+        if ends:
             value, self._string = "".join(self._string), None
             self._held = self._held[1:]
             if is_key:

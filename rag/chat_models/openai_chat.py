@@ -73,7 +73,7 @@ class OpenAIChatModel:
             retries: further attempts after a refusal for load (429), a server error, a failed connection, or a stream
                 that breaks off before its first text.
             prompt_price: of a million tokens of a request, in any currency; None for one that is not known.
-            completion_price: of a million tokens of an answer, in the same.
+            completion_price: of a million tokens of an answer, in the same; the cost is told where both are known.
             structured: whether to ask for answers as JSON of `structured_output.RESPONSE_FORMAT`, where the endpoint
                 can do that; what is streamed is text all the same. For answers to questions alone.
 
@@ -86,7 +86,10 @@ class OpenAIChatModel:
         self._timeout = timeout
         self._deadline = deadline
         self._retries = retries
-        self._prices = (prompt_price or 0.0, completion_price or 0.0)
+        # With one of them alone a cost would be told that is none.
+        self._prices = (0.0, 0.0)
+        if prompt_price is not None and completion_price is not None:
+            self._prices = (prompt_price, completion_price)
         self._structured = structured
         # Replaced, never changed, so that threads may read it without a lock.
         self._options: Mapping[str, Any] = {
@@ -99,8 +102,12 @@ class OpenAIChatModel:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._model!r}, base_url={self._endpoint.url!r})"
 
-    def stream(self, request: ChatRequest, stop: threading.Event | None = None) -> Generator[ChatEvent, None, None]:
+    def stream(
+        self, request: ChatRequest, stop: threading.Event | None = None, until: float | None = None
+    ) -> Generator[ChatEvent, None, None]:
         """The answer's text as it comes, without what a model thinks before it, then one `Finished`.
+
+        Where only their end tells that thoughts were thoughts, they have come as text, and `Voided` takes them back.
 
         Closing the generator closes the connection. A stream that ends without a finish reason after its first text, or
         is not over at the deadline, is `disconnected`, and so is one that ends within a thought; where there was no
@@ -110,6 +117,7 @@ class OpenAIChatModel:
             request: what is asked.
             stop: when set, the connection is closed at once and the answer is `disconnected`; a connection that is just
                 being made is given up as soon as it stands, before anything is sent on it.
+            until: the latest end, in seconds of `time.monotonic`; None for the deadline of the settings from now on.
 
         Raises:
             ContextLengthError: the request is longer than the model can read.
@@ -118,11 +126,13 @@ class OpenAIChatModel:
         import openai
 
         stopped = stop or threading.Event()
-        until = time.monotonic() + self._deadline
+        until = time.monotonic() + self._deadline if until is None else until
         options = self._options
         requests = retries = 0
         end = Finished("disconnected")
         while not stopped.is_set():
+            if time.monotonic() >= until:
+                raise out_of_time(self._endpoint, self._deadline, requests)
             requests += 1
             try:
                 with Exchange(stop, until) as exchange:

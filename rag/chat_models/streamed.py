@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from json import JSONDecodeError
 from typing import TYPE_CHECKING
 
 from rag.chat_models.connection import Endpoint, Exchange
+from rag.chat_models.end_tokens import EndTokenFilter
 from rag.chat_models.endpoint_errors import broken_off, cause, context_error, exceeds_context, server_words
 from rag.chat_models.reasoning import ReasoningFilter
 from rag.chat_models.structured_output import StructuredOutputFilter
 from rag.errors import EndpointError
-from rag.types import Finished, FinishReason, TextDelta, Usage
+from rag.types import Finished, FinishReason, TextDelta, Usage, Voided
 
 if TYPE_CHECKING:
     import openai
@@ -34,7 +35,7 @@ class BrokenOffError(EndpointError):
 
 def read(
     stream: openai.Stream[ChatCompletionChunk], place: Endpoint, exchange: Exchange, *, structured: bool
-) -> Generator[TextDelta, None, Finished]:
+) -> Generator[TextDelta | Voided, None, Finished]:
     """Yields the text of `stream` until its end; returns why it ended, and the tokens it cost.
 
     Args:
@@ -73,8 +74,7 @@ def read(
                 if getattr(chunk, "object", None) == "error":
                     raise ValueError(str(getattr(chunk, "message", None) or "an error in the stream"))
                 for choice in (getattr(chunk, "choices", None) or ())[:1]:
-                    if shown := text.feed(_content(choice)):
-                        yield TextDelta(shown)
+                    yield from text.feed(_content(choice))
                     if ended := getattr(choice, "finish_reason", None):
                         reason = _REASONS.get(ended, "stop")
         except (openai.APIError, ValueError) as error:
@@ -82,8 +82,7 @@ def read(
             failure = error
     if exchange.stopped and reason is None:
         return Finished("disconnected", usage)
-    if shown := text.finish():
-        yield TextDelta(shown)
+    yield from text.finish()
     if reason is not None and not (reason == "disconnected" and not text.shown):
         # An answer that is half a thought or half a JSON did not end, whatever the server calls it.
         return Finished("disconnected" if reason == "stop" and not text.whole else reason, usage)
@@ -96,31 +95,52 @@ def read(
 
 
 class _AnswerText:
-    """What of the model's words is the answer's text: no thoughts, no JSON."""
+    """What of the model's words is the answer's text: no thoughts, no tokens of its end, no JSON.
+
+    Attributes:
+        shown: whether there is any that is not void.
+    """
 
     def __init__(self, structured: bool) -> None:
         self.shown = False
+        self._structured = structured
         self._reasoning = ReasoningFilter()
-        self._structure = StructuredOutputFilter() if structured else None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._end = EndTokenFilter()
+        self._structure = StructuredOutputFilter() if self._structured else None
 
     @property
     def whole(self) -> bool:
         """Whether the text has ended where an answer ends; known after `finish`."""
         return not self._reasoning.unclosed and (self._structure is None or self._structure.whole)
 
-    def feed(self, delta: str) -> str:
-        return self._note(self._unpacked(self._reasoning.feed(delta)))
+    def feed(self, delta: str) -> Iterator[TextDelta | Voided]:
+        said = self._reasoning.feed(delta)
+        yield from self._voided()
+        yield from self._deltas(self._unpacked(self._end.feed(said)))
 
-    def finish(self) -> str:
-        rest = self._unpacked(self._reasoning.finish())
-        return self._note(rest + (self._structure.finish() if self._structure else ""))
+    def finish(self) -> Iterator[TextDelta | Voided]:
+        said = self._reasoning.finish()
+        yield from self._voided()
+        rest = self._unpacked(self._end.feed(said) + self._end.finish())
+        yield from self._deltas(rest + (self._structure.finish() if self._structure else ""))
+
+    def _voided(self) -> Iterator[Voided]:
+        if self._reasoning.voided:
+            self._begin()
+            if self.shown:
+                self.shown = False
+                yield Voided()
 
     def _unpacked(self, text: str) -> str:
         return self._structure.feed(text) if self._structure else text
 
-    def _note(self, text: str) -> str:
-        self.shown = self.shown or bool(text)
-        return text
+    def _deltas(self, text: str) -> Iterator[TextDelta]:
+        if text:
+            self.shown = True
+            yield TextDelta(text)
 
 
 def _whole(stream: openai.Stream[ChatCompletionChunk]) -> ChatCompletionChunk:

@@ -21,6 +21,8 @@ _LONGEST_QUOTE: Final = 500
 """Code points of a quote; the first words of a longer one are verbatim, too, and in text it might be taken for none."""
 
 _BEGINNING: Final = regex.compile(r'\s*(?:```(?:json)?\s*)?(?=\{\s*"(?:claims|no_answer)"\s*:)', regex.IGNORECASE)
+# As high as markers count; whatever else stands there, such as a year, is no passage.
+_NUMBER: Final = regex.compile(r"\s*0*([1-9][0-9]{0,2})\s*")
 _GAPS: Final = " \t\r"
 
 
@@ -68,6 +70,9 @@ RESPONSE_FORMAT: Final[dict[str, Any]] = {
 """The value of `response_format` that asks for such an answer."""
 
 
+_WITHIN_A_MARKER: Final = str.maketrans('"[]［］【】', "”⟦⟧⟦⟧⟦⟧")
+
+
 class StructuredOutputFilter:
     """Turns such JSON into text while it is streamed.
 
@@ -92,7 +97,7 @@ class StructuredOutputFilter:
     @property
     def whole(self) -> bool:
         """Whether all of the answer has come, as far as its form tells; known after `finish`."""
-        return self._json is None or self._json.done
+        return self._json is None or self._json.whole
 
     def feed(self, delta: str) -> str:
         """What of the answer's text can be shown now."""
@@ -113,9 +118,8 @@ class StructuredOutputFilter:
         """What was still held back; the answer has ended."""
         if self._json is None:
             return self._let_through()
-        if self._json.done:
-            return ""
-        return self._end_claim() + self._end_answer()
+        rest = "".join(self._text_of(piece) for piece in self._json.finish())
+        return rest if self._json.done else rest + self._end_claim() + self._end_answer()
 
     def _let_through(self) -> str:
         self._plain = True
@@ -163,11 +167,11 @@ class StructuredOutputFilter:
             return  # the array closes, not one of its objects
         passage, quote = self._citation.get("passage"), self._citation.get("quote")
         self._citation = {}
-        number = str(passage).strip()
-        if not (number.isdecimal() and number.isascii()):
+        found = _NUMBER.fullmatch(str(passage))
+        if found is None:
             return
         words = _in_one_line(quote) if isinstance(quote, str) else ""
-        self._citations.append(f'[{number}: "{words}"]' if words else f"[{number}]")
+        self._citations.append(f'[{found[1]}: "{words}"]' if words else f"[{found[1]}]")
 
     def _end_claim(self) -> str:
         citations, self._citations = "".join(self._citations), []
@@ -181,8 +185,11 @@ class StructuredOutputFilter:
 
 
 def _in_one_line(quote: str) -> str:
-    """`quote` as it can stand between straight quotation marks; spacing and the shape of marks count for nothing."""
-    words = " ".join(quote.replace('"', "”").split())
+    """`quote` as it can stand in a marker without closing it.
+
+    Spacing and the shape of marks and brackets count for nothing where it is looked up (`rag.verbatim`).
+    """
+    words = " ".join(quote.translate(_WITHIN_A_MARKER).split())
     if len(words) <= _LONGEST_QUOTE:
         return words
     return words[:_LONGEST_QUOTE].rpartition(" ")[0] or words[:_LONGEST_QUOTE]

@@ -11,6 +11,8 @@ import click
 from rag.commands.shared import filter_options, load_settings, question_argument, shared_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag_config.settings import Settings
 
     from rag.rendering.screen import Screen
@@ -83,7 +85,7 @@ def ask(
                 if shown is not None:
                     until_shown.close()
                     shown = None
-                    click.echo(f"\n({load(event.language).restarted})\n")
+                    click.echo(f"\n({load(event.language, settings.answer.templates).restarted})\n")
             elif not (as_json or no_stream):
                 shown = shown or until_shown.enter_context(MarkdownStream(sys.stdout, screen))
                 shown.feed(event.text)
@@ -94,7 +96,7 @@ def ask(
         if shown is None:
             with MarkdownStream(sys.stdout, screen) as whole:
                 whole.feed(answer.text)
-        _show_sources(answer, screen)
+        _show_sources(answer, screen, settings.answer.templates)
     return 0 if answer.complete else 1
 
 
@@ -117,11 +119,11 @@ def _show_prompt(
     return 0
 
 
-def _show_sources(answer: Answer, screen: Screen) -> None:
+def _show_sources(answer: Answer, screen: Screen, templates: Path | None) -> None:
     from rag.rendering.passages import laid_out
     from rag.rendering.text import remarks, sources_text
 
     if answer.citations:
-        click.echo(f"\n{laid_out(sources_text(answer), screen)}")
-    for remark in remarks(answer):
+        click.echo(f"\n{laid_out(sources_text(answer, templates), screen)}")
+    for remark in remarks(answer, templates):
         click.echo(f"rag: {remark}", err=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from rag.doctor.finding import Setup, Verdict, failed, failed_by, passed, warned
 from rag.errors import RagError
-from rag.types import ChatRequest, Message, TextDelta
+from rag.types import ChatRequest, Message, TextDelta, Voided
 
 if TYPE_CHECKING:
     import httpx2
@@ -132,7 +132,7 @@ def answer(setup: Setup) -> Verdict | None:
     request = ChatRequest([Message("user", "Reply with one word: yes")], question="", passages=(), language="en")
     started = perf_counter()
     with closing(chat_model.stream(request)) as events:
-        event = next(events)
+        event = next(event for event in events if not isinstance(event, Voided))
     seconds = perf_counter() - started
     if isinstance(event, TextDelta):
         return passed(f"{name} begins to answer after {seconds:.1f} s")

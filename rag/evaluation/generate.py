@@ -19,7 +19,7 @@ from rag.evaluation.generate_files import Question, QuestionFiles, question_id
 from rag.evaluation.generate_question import Reason, fault, parse, request
 from rag.ports import ChatModel
 from rag.retrieval import Retriever
-from rag.types import ANYWHERE, ChatRequest, Chunk, Finished, FinishReason, TextDelta, Usage, Where
+from rag.types import ANYWHERE, ChatRequest, Chunk, Finished, FinishReason, TextDelta, Usage, Voided, Where
 
 PASSAGES_A_QUESTION: Final = 2
 """Passages that may be asked about for each question that is wanted, so that rejected ones can be made up for."""
@@ -151,6 +151,8 @@ def _reply(chat_model: ChatModel, asked: ChatRequest, spent: Spent) -> tuple[str
         for event in events:
             if isinstance(event, TextDelta):
                 text += event.text
+            elif isinstance(event, Voided):
+                text = ""
             elif isinstance(event, Finished):
                 spent.usage = spent.usage.plus(event.usage)
                 if event.reason != "disconnected":

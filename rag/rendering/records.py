@@ -71,6 +71,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         },
         "attempts": answer.attempts,
         "support": answer.support,
+        "invented": answer.invented,
         "unsupported": [list(span) for span in answer.unsupported],
         "flagged": list(answer.flagged),
         "second_language": answer.second_language,

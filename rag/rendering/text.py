@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rag.language import name
 from rag.locales import load
@@ -22,8 +22,12 @@ def passage_text(passage: Passage) -> str:
     return "\n".join(lines)
 
 
-def sources_text(answer: Answer) -> str:
-    """The citations for people: where each marker points, and the original words the answer does not show itself."""
+def sources_text(answer: Answer, templates: Path | None = None) -> str:
+    """The citations for people: where each marker points, and the original words the answer does not show itself.
+
+    Args:
+        templates: folder of the user's own texts.
+    """
     lines: list[str] = []
     for citation in answer.citations:
         where = place(citation.source, citation.page, citation.language, answer.language)
@@ -33,23 +37,27 @@ def sources_text(answer: Answer) -> str:
         if citation.quote not in answer.text:
             lines.append(f"    {_excerpt(citation.quote)}")
         if citation.translation:
-            label = load(answer.language).machine_translated
+            label = load(answer.language, templates).machine_translated
             lines.append(f"    {label}: {_excerpt(citation.translation)}")
     return "\n".join(lines)
 
 
-def remarks(answer: Answer) -> list[str]:
+def remarks(answer: Answer, templates: Path | None = None) -> list[str]:
     """What a reader must know about the answer: how its passages were found, beside by a search; that it is in another
     language than it should be; whose orders a document gives; which sentences no quote bears out; what it cost; that it
-    broke off."""
+    broke off.
+
+    Args:
+        templates: folder of the user's own texts.
+    """
     found = list(map(printable, answer.remarks))
-    locale = load(answer.language)
+    locale = load(answer.language, templates)
     if answer.language_ok is False:
         found.append(f"{locale.wrong_language} ({name(answer.answered_in, locale.tag)})")
     if answer.flagged:
         found.append(f"{locale.gives_orders} {''.join(f'[{number}]' for number in answer.flagged)}")
-    # That a whole answer quotes nothing is the way of its model; that one sentence does not is worth a look.
-    if answer.support and answer.unsupported:
+    # That a whole answer quotes nothing may be the way of its model, unless what it quoted is nowhere.
+    if answer.unsupported and (answer.support or answer.invented):
         sentences = (printable(" ".join(answer.text[start:end].split())) for start, end in answer.unsupported)
         found.append(f"{locale.unsupported} {' … '.join(map(_excerpt, sentences))}")
     if answer.usage.cost:

@@ -14,7 +14,7 @@ from typing import Final
 from rag import locales, prompt
 from rag.errors import RagError, RerankError
 from rag.ports import ChatModel
-from rag.types import ChatRequest, Chunk, Finished, Message, Passage, RerankScores, TextDelta, Usage
+from rag.types import ChatRequest, Chunk, Finished, Message, Passage, RerankScores, TextDelta, Usage, Voided
 
 WINDOW: Final = 20
 STEP: Final = 10
@@ -86,6 +86,8 @@ class ListwiseReranker:
                 match event:
                     case TextDelta():
                         text += event.text
+                    case Voided():
+                        text = ""
                     case Finished():
                         usage = event.usage
         except RagError as error:

@@ -20,9 +20,9 @@ from typing import Final
 
 import regex
 
+from rag.untrusted.code import LONGEST_SPAN, LOOK_ALIKE
+
 _LONGEST_ADDRESS: Final = 2000
-_LONGEST_SPAN: Final = 300
-"""Code points held back at most until a backtick's line tells whether it is code."""
 
 _ADDRESS: Final = regex.compile(
     rf"""
@@ -142,9 +142,9 @@ class OutputFilter:
     def _run(self, text: str, at: int, *, last: bool) -> int:
         """A run of backticks or tildes: a code block's fence, code on one line, or nothing."""
         sign = text[at]
-        ahead = text[at : at + _LONGEST_SPAN]
+        ahead = text[at : at + LONGEST_SPAN]
         run = len(ahead) - len(ahead.lstrip(sign))
-        if run == len(text) - at and run < _LONGEST_SPAN and not last:
+        if run == len(text) - at and run < LONGEST_SPAN and not last:
             return 0
         if run >= 3 and self._sure and _FENCE_MAY_FOLLOW.match(self._line):
             if self._line:
@@ -159,10 +159,10 @@ class OutputFilter:
     def _opened(self, text: str, at: int, run: int, *, last: bool) -> int | None:
         """Opens the code block whose fence may begin at `at`; None where none does (CommonMark 4.5)."""
         end = regex.compile(r"[\r\n]").search(text, at)
-        if end is None and not last and len(text) - at < _LONGEST_SPAN:
+        if end is None and not last and len(text) - at < LONGEST_SPAN:
             return 0
         stop = end.start() if end is not None else len(text)
-        if stop - at >= _LONGEST_SPAN or (text[at] == "`" and "`" in text[at + run : stop]):
+        if stop - at >= LONGEST_SPAN or (text[at] == "`" and "`" in text[at + run : stop]):
             return None
         self._fence = text[at] * run
         self._keep(text[at:stop])
@@ -178,7 +178,7 @@ class OutputFilter:
         stop = end.start() if end is not None else len(text)
         closing = rf" {{0,3}}{regex.escape(fence[0])}{{{len(fence)},}}[ \t]*"
         if not self._line:
-            found = regex.fullmatch(closing, text[at:stop][: _LONGEST_SPAN * 10], partial=end is None and not last)
+            found = regex.fullmatch(closing, text[at:stop][: LONGEST_SPAN * 10], partial=end is None and not last)
             if found is not None and end is None and not last:
                 return 0
             if found is not None:
@@ -188,14 +188,14 @@ class OutputFilter:
 
     def _span(self, text: str, at: int, run: int, *, last: bool) -> int:
         """Code on one line where a run as long closes it (CommonMark 6.1), else look-alikes of backticks."""
-        line = regex.split(r"[\r\n]", text[at : at + _LONGEST_SPAN], maxsplit=1)[0]
+        line = regex.split(r"[\r\n]", text[at : at + LONGEST_SPAN], maxsplit=1)[0]
         closed = regex.compile(rf"(?<!`)`{{{run}}}(?!`)").search(line, run)
         # A run that ends what has come may still grow.
-        undecided = len(line) == len(text) - at and len(line) < _LONGEST_SPAN and not last
+        undecided = len(line) == len(text) - at and len(line) < LONGEST_SPAN and not last
         if undecided and (closed is None or closed.end() == len(line)):
             return 0
-        if closed is None or self._before == "\\" or (closed.end() == len(line) == _LONGEST_SPAN):
-            self._show("ˋ" * run)
+        if closed is None or self._before == "\\" or (closed.end() == len(line) == LONGEST_SPAN):
+            self._show(LOOK_ALIKE * run)
             return run
         self._show_code(line[: closed.end()])
         return int(closed.end())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingest import ingest
-from rag import Answer, CrossLingualRAG, Settings, open_rag
+from rag import Answer, CrossLingualRAG, Settings, build, open_rag
 from rag.errors import ContextLengthError, InputError
 from rag.locales import load
 from rag.rendering.text import remarks
@@ -322,3 +322,33 @@ def test_a_template_of_one_s_own_is_used_and_a_broken_one_told(index: Settings, 
         pytest.raises(InputError, match="no folder of templates"),
     ):
         rag.ask(QUESTION, k=1)
+
+
+def test_a_language_without_texts_of_its_own_is_asked_for_by_its_name(index: Settings) -> None:
+    said = "Ukanda wa kusafirisha husafishwa kila Jumatatu, na msimamizi wa zamu hukagua mvutano wake baadaye [1]."
+    with talking(index, text(said)) as (rag, server):
+        answer = rag.ask(QUESTION, language="sw", k=1)
+    assert "Swahili" in sent(server)
+    assert answer.language == "sw"
+    assert answer.language_ok is not False
+
+
+def test_an_index_that_has_been_emptied_holds_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# A\n\nThe oven is cleaned on Mondays.\n")
+    settings = Settings(
+        store={"path": tmp_path / "store"},  # type: ignore[arg-type]
+        embedder={"model": "pocket-m3"},  # type: ignore[arg-type]
+    )
+    ingest([tmp_path / "a.md"], settings=settings)
+    with closing(build.store(settings)) as store:
+        store.remove((tmp_path / "a.md").as_uri())
+    with open_rag(settings) as rag:
+        answer = rag.ask("Wann wird der Ofen gereinigt?")
+    assert (answer.refused, answer.complete, answer.text) == (True, True, load("de").no_answer)
+
+
+@pytest.mark.parametrize("question", ["", " \n ", "\x01\x02", "\u200b"])
+def test_a_question_with_nothing_to_see_is_told_so(index: Settings, question: str) -> None:
+    with talking(index) as (rag, server), pytest.raises(InputError, match=r"is empty|no visible character"):
+        rag.ask(question)
+    assert server.requests == []

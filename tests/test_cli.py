@@ -181,6 +181,21 @@ def test_a_model_cannot_speak_to_the_terminal(library: Shell, monkeypatch: pytes
             assert "every Monday [1]." in shown
 
 
+def test_what_begins_anew_is_said_to(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = "The conveyor belt is cleaned every Monday, as the manual says. "
+    german = "Danach prüft die Schichtleitung die Spannung des Bandes und schreibt sie auf. " * 2
+    whole = "The conveyor belt is cleaned every Monday, and the shift leader checks its tension [1]."
+    with scripted_server([text(right, german), text(whole), text(right, german), text(whole)]) as server:
+        monkeypatch.setenv("RAG_LLM__MODEL", "scripted")
+        monkeypatch.setenv("RAG_LLM__BASE_URL", server.base_url)
+        done = library("rag", "ask", QUESTION)
+        at_once = library("rag", "ask", QUESTION, "--no-stream")
+    assert done.code == at_once.code == 0
+    assert done.out.index("as the manual says") < done.out.index(load("en").restarted) < done.out.index("shift leader")
+    assert at_once.out.startswith(whole)
+    assert "Danach" not in done.out + at_once.out
+
+
 def test_an_answer_in_the_wrong_language_is_said_to_be(library: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     german = "Das Förderband wird jeden Montag von der Schichtleitung gereinigt und geprüft [1]."
     with scripted_server(text(german)) as server:

@@ -92,6 +92,7 @@ class AnswerGate:
         self._held = self._all = self._undecided = self._doubtful = ""
         self._released = self._right = self._doubted = self._unsure = self._waiting = False
         self._has_words = self._lacks_second = False
+        self._early = 0  # characters of the sentence at hand that are out already
 
     @property
     def language_ok(self) -> bool | None:
@@ -102,7 +103,7 @@ class AnswerGate:
 
     def feed(self, delta: str) -> str:
         """What of the text so far can be shown now; nothing any more once it is wrong, unless that is delivered."""
-        return "".join(self._pass(text, kind) for text, kind in self._cutter.feed(delta))
+        return "".join(self._step(character) for character in delta)
 
     def finish(self, *, complete: bool = True) -> str:
         """What was still held back; the text has ended.
@@ -111,7 +112,7 @@ class AnswerGate:
             complete: whether it came to its own end. One that was cut off is not wrong for having no second language.
         """
         for text, kind in self._cutter.finish():
-            self._held += text
+            self._hold(text)
             if not self.wrong and kind == "words":
                 self._tells(text)
         # What no sentence settled for certain, all of them together may.
@@ -124,13 +125,34 @@ class AnswerGate:
         self.wrong |= self._lacks_second and complete
         return self._release()
 
+    def _step(self, character: str) -> str:
+        shown = "".join(self._pass(text, kind) for text, kind in self._cutter.feed(character))
+        return shown + self._quoted()
+
+    def _quoted(self) -> str:
+        """Of a first sentence that goes on within a quotation, what has come: nobody is to wait for the end of that.
+
+        It is judged with the rest, when that has come.
+        """
+        text = self._cutter.quoting
+        if self._released or self.wrong or not text or _stops(self._judge(text)):
+            return ""
+        self._early = len(text)
+        self._released = True
+        shown, self._held = self._held + text, ""
+        return shown
+
     def _pass(self, text: str, kind: _Kind) -> str:
-        self._held += text
+        self._hold(text)
         if self._second_language is not None and kind == "separator":
             self._turn(self._second_language)
             return self._release()
         told = self.wrong or self._tells(text if kind == "words" else "")
         return self._release() if told or not self._released else ""
+
+    def _hold(self, text: str) -> None:
+        self._held += text[self._early :]
+        self._early = 0
 
     def _turn(self, language: str) -> None:
         """What follows is in the second language."""
@@ -189,6 +211,7 @@ class _Cutter:
     def __init__(self, language: str) -> None:
         self.language = language
         self._text = ""
+        self._in_quotation = False
         self._begins_line = True
         self._fence = ""
 
@@ -200,12 +223,17 @@ class _Cutter:
             if character == "\n":
                 yield self._cut()
 
+    @property
+    def quoting(self) -> str:
+        """What has come of a sentence that would have ended already, were it not within a quotation; else nothing."""
+        return self._text if self._in_quotation else ""
+
     def finish(self) -> Iterator[tuple[str, _Kind]]:
         if self._text:
             yield self._cut()
 
     def _cut(self) -> tuple[str, _Kind]:
-        text, self._text = self._text, ""
+        text, self._text, self._in_quotation = self._text, "", False
         kind: _Kind = "words"
         before = self._fence
         if self._begins_line:
@@ -223,7 +251,10 @@ class _Cutter:
                 return False
             if self._begins_line and _WHOLE_LINE.match(text):
                 return False
-            return self._is_sentence(text, character) and not quotations.ends_in_quotation(text)
+            if not self._is_sentence(text, character):
+                return False
+            self._in_quotation |= quotations.ends_in_quotation(text)
+            return not quotations.ends_in_quotation(text)
         if len(text) >= 2 * _LONGEST:
             return True
         ends = text[-1].isspace() or self._is_sentence(text, character)

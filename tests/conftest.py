@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as examples
 from rag_config.settings import Settings
 
 from rag.ports import Embedder
@@ -16,6 +17,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Processes side by side must not each take all cores, nor the programs that they start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples in each run: HYPOTHESIS_PROFILE=random looks for others.
+examples.register_profile("same", derandomize=True, database=None)
+examples.register_profile("random")
+examples.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 _OURS = ("RAG_", "OPENAI_")
 

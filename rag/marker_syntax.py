@@ -201,6 +201,7 @@ def _words(
 ) -> _Words | Undecided | None:
     """The words that begin at `start` and are said to be of the passages `numbers`; None where they have no end."""
     best: _Words | None = None  # where the words may end, though the passage goes on in the same way
+    forgotten: _Words | None = None  # where they end if their second quotation mark does not come on this line
     depth = 0
     for position in range(start, min(len(text), start + LONGEST_QUOTE + 1)):
         character = text[position]
@@ -213,7 +214,10 @@ def _words(
                 other = _BARE.match(text, position, partial=not last)
         if any(found is not None and found.partial for found in (end, other)):
             return UNDECIDED
-        if end is not None:
+        if end is not None and pattern is _FORGOTTEN_END:
+            if forgotten is None or passages.say(numbers, text[start:position]):
+                forgotten = _Words(position, end)
+        elif end is not None:
             found = _Words(position, end)
             if not passages.say(numbers, text[start : end.end()]):
                 return best if best is not None and not passages.say(numbers, text[start:position]) else found
@@ -221,6 +225,10 @@ def _words(
             further = not any(end.groupdict().values())
             if not further and (best is None or best.after is None or best.after.end() != end.end()):
                 best = found
+        if forgotten is not None and (
+            other is not None or (character == "\n" and not passages.say(numbers, text[start:position]))
+        ):
+            return best or forgotten
         # Another marker begins, or a line: words that no passage says have had their end, or they have none.
         if (other is not None or (not quoted and character == "\n")) and not passages.say(
             numbers, text[start : other.end() if other is not None else position]
@@ -229,6 +237,7 @@ def _words(
         if best is not None and not passages.say(numbers, text[start : position + 1]):
             return best
         depth += (character in OPENING) - (depth > 0 and character in CLOSING)
+    best = best or forgotten
     if best is not None and (last or len(text) > start + LONGEST_QUOTE):
         return best
     if len(text) > start + LONGEST_QUOTE:

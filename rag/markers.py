@@ -46,6 +46,7 @@ class CitationFilter:
         self._passages = Passages([passage.chunk.text for passage in passages])
         self._held = ""
         self._tail = ""  # the end of what was shown
+        self._gone = False  # whether a marker has just gone from behind it
         self._code = CodeReader()
         self._depth: int | None = None  # of brackets in words that are left out
         self._offered: list[Offered] = []
@@ -82,6 +83,9 @@ class CitationFilter:
                     piece, end, self._depth = self._rewritten(found), found.end, found.depth
             if end == position:
                 break
+            if self._gone and piece.startswith("`") and self._tail.endswith("`"):
+                piece = " " + piece  # they would be read as one
+            self._gone = not piece
             self._code.pass_over(piece)
             self._tail = (self._tail + piece)[-_LONGEST_LIST:]
             shown.append(piece)

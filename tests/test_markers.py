@@ -136,6 +136,7 @@ def test_not_even_an_endless_list_is_held_back_for_long() -> None:
         ("A ```b [9]\nc [9] d", "A ˋˋˋb\nc d"),
         ('A ` b [1: "use `x` now"] c', "A ˋ b [1] c"),
         ("A `x[9]` b", "A `x[9]` b"),
+        ("A `x[9]`[9]``a``", "A `x[9]` ``a``"),
         ('A: ```py\nx\n```\nB [9] [1: "q"].', "A: ˋˋˋpy\nx\nˋˋˋ\nB [1]."),
         ('A ` b [9: "made `up"][9] it` c', "A ˋ b itˋ c"),
         ("A \\`b [9]` c", "A \\ˋbˋ c"),

@@ -13,7 +13,7 @@ from types import TracebackType
 from rag import answer_language, locales
 from rag.answer_gate import AnswerGate, halves
 from rag.citations import Checked, check
-from rag.errors import EndpointError
+from rag.errors import RagError
 from rag.language_policy import Target
 from rag.markers import CitationFilter, Offered
 from rag.ports import ChatModel
@@ -32,9 +32,8 @@ from rag.types import (
     Voided,
 )
 from rag.untrusted import OutputFilter, gives_orders
-from rag.verbatim import StoredText
 
-_NOTHING_CHECKED = Checked((), None, ())
+_NOTHING_CHECKED = Checked((), None, (), 0)
 _FEWEST_LETTERS = 20
 """Fewer before a refusal say nothing of why."""
 
@@ -130,9 +129,9 @@ class Answering:
                             yield Restarted(self.target.language)
                         filters = self._filters(request, last)
                         continue
-                    # After a refusal nothing is shown any more, but the endpoint may tell what it cost.
                     if self.stopped:
                         break
+                    # After a refusal, too, though nothing is shown any more: the endpoint may tell what it cost.
                     yield from self._released(filters.feed(event.text))
                     if filters.gate.wrong and not last:
                         break
@@ -154,7 +153,7 @@ class Answering:
             if sum(map(str.isalpha, self._text)) < _FEWEST_LETTERS:
                 yield from self.refuse()
 
-    def give_back(self, error: EndpointError) -> Iterator[TextDelta]:
+    def give_back(self, error: RagError) -> Iterator[TextDelta]:
         """The attempt before, though in the wrong language: the next one failed with `error`."""
         self.wrong_language, self._complete, self._language_ok = False, False, False
         self._offered = ()
@@ -206,7 +205,7 @@ class Answering:
             attempts=self.attempts,
             support=checked.support,
             unsupported=checked.unsupported,
-            invented=0 if self._refused else self._invented(),
+            invented=checked.invented,
             flagged=tuple(
                 number
                 for number, passage in enumerate(self._passages, start=1)
@@ -220,15 +219,6 @@ class Answering:
         if not self._text.strip():
             return None
         return of_all if self._refused else self._language_ok
-
-    def _invented(self) -> int:
-        """Quotes that the model offered and that are not in the passage it named."""
-        stored = {
-            offered.number: StoredText(self._passages[offered.number - 1].chunk.text)
-            for offered in self._offered
-            if offered.quotes
-        }
-        return sum(not stored[offered.number].holds(quote) for offered in self._offered for quote in offered.quotes)
 
     def _translated(self, citations: Sequence[Citation], translator: QuoteTranslator) -> tuple[Citation, ...]:
         translated = translator.translate(citations, self.target.language, self._stop)

@@ -75,6 +75,11 @@ class Budget:
     answer_tokens: int
     correction: float = 1.0
 
+    @classmethod
+    def exceeded_by(cls, messages: Sequence[Message], answer_tokens: int) -> Budget:
+        """Of a model whose context nobody has told, that has just called a request of `messages` too long."""
+        return cls(cls(0, 0).size(messages) + answer_tokens, answer_tokens)
+
     @property
     def room(self) -> int:
         """Tokens that a request may have."""

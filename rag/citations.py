@@ -35,11 +35,13 @@ class Checked:
             passage of which none was, one whose quote is the whole of it.
         support: share of the sentences that claim something of which a quotation was checked; None without any.
         unsupported: of each other sentence that claims something, its span in the answer's text.
+        invented: quotations that were offered and are not in the passage they name.
     """
 
     citations: tuple[Citation, ...]
     support: float | None
     unsupported: tuple[tuple[int, int], ...]
+    invented: int
 
 
 def check(
@@ -64,7 +66,8 @@ def check(
         notice: words of the program in `text`, which claim nothing.
     """
     found = list(markers(text))
-    checked = _checked(text, found, offered, Passages([passage.chunk.text for passage in passages]))
+    stored = Passages([passage.chunk.text for passage in passages])
+    checked = _checked(text, found, offered, stored)
     sentences = claims.split(text, [(start, end) for start, end, _ in found], language)
     told = text.find(notice) if notice else -1
     own = range(told, told + len(notice)) if told >= 0 else ()
@@ -83,6 +86,12 @@ def check(
         support=sum(supported) / len(claimed) if claimed else None,
         unsupported=tuple(
             (each.start, each.end) for each, is_supported in zip(claimed, supported, strict=True) if not is_supported
+        ),
+        invented=sum(
+            not stored.stored(each.number).holds(quote)
+            for each in offered
+            if stored.has(each.number)
+            for quote in each.quotes
         ),
     )
 

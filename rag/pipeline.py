@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -198,7 +198,7 @@ class CrossLingualRAG:
         found = self._searched(answering, target, k, where, mode)
         if not found.passages:
             return None
-        return self._built(answering.target, question, found.passages, history, self._budget, insist=False)
+        return self._built(answering.target, question, found.passages, history, self._budget)
 
     def _searched(
         self, answering: Answering, target: Callable[..., Target], k: int, where: Where, mode: Mode | None
@@ -215,34 +215,36 @@ class CrossLingualRAG:
     def _answered(
         self, answering: Answering, question: str, passages: Sequence[Passage], history: Sequence[Message]
     ) -> Iterator[TextDelta | Restarted]:
-        """As many attempts as it takes, and one more, with less to read, where the model cannot read so much."""
-        budget, left = self._budget, self._attempts
-        too_long: ContextLengthError | None = None
-        insist = False
-        while left and not answering.stopped:
-            left -= 1
+        """As many attempts as it takes until one is in the right language."""
+        budget = self._budget
+        for left in reversed(range(self._attempts)):
+            insist = answering.wrong_language
+            build = partial(self._built, answering.target, question, passages, history, insist=insist)
             try:
-                request = self._built(answering.target, question, passages, history, budget, insist=insist)
-            except InputError:
-                if too_long is None:
-                    raise
-                raise too_long from None  # nothing can be left out
-            try:
-                yield from answering.attempt(self._chat_model, request, last=left == 0)
-            except ContextLengthError as error:
-                if too_long is not None:
-                    raise
-                budget, too_long, left = (budget or self._room(request)).halved(), error, left + 1
-                continue
-            except EndpointError as error:
+                budget = yield from self._attempt(answering, build, budget, last=not left)
+            except (EndpointError, InputError) as error:
                 if not insist:
                     raise
                 yield from answering.give_back(error)
+            if answering.stopped or not answering.wrong_language:
                 break
-            self._learn(request, answering.last_usage)
-            if not answering.wrong_language:
-                break
-            insist = True
+
+    def _attempt(
+        self, answering: Answering, build: Callable[[Budget | None], ChatRequest], budget: Budget | None, *, last: bool
+    ) -> Generator[TextDelta | Restarted, None, Budget | None]:
+        """Asks once, and once more where that was too long for the model; the budget that was not."""
+        request = build(budget)
+        try:
+            yield from answering.attempt(self._chat_model, request, last=last)
+        except ContextLengthError as too_long:
+            budget = (budget or Budget.exceeded_by(request.messages, self._answer_tokens)).halved()
+            try:
+                request = build(budget)
+            except InputError:
+                raise too_long from None  # nothing can be left out
+            yield from answering.attempt(self._chat_model, request, last=last)
+        self._learn(request, answering.last_usage)
+        return budget
 
     def _built(
         self,
@@ -252,7 +254,7 @@ class CrossLingualRAG:
         history: Sequence[Message],
         budget: Budget | None,
         *,
-        insist: bool,
+        insist: bool = False,
     ) -> ChatRequest:
         return prompt.build(
             question,
@@ -264,11 +266,6 @@ class CrossLingualRAG:
             budget=budget,
             templates=self._templates,
         )
-
-    def _room(self, request: ChatRequest) -> Budget:
-        """Of a model whose context nobody has told: at most what it has just called too long."""
-        unknown = Budget(2, 1)
-        return Budget(unknown.size(request.messages) + self._answer_tokens, self._answer_tokens)
 
     def _learn(self, request: ChatRequest, usage: Usage) -> None:
         """Corrects the estimates by what the endpoint counted."""

@@ -1,12 +1,12 @@
 """Markers of citations in an answer's text, as models write them. Pure.
 
-A marker is a number, or a list or range of them, in square brackets: `[1]`, `[1, 2]`, `[1-3]`, also in full-width,
-lenticular or tortoise-shell brackets and in the digits of any script. A bare `[n]` is always a marker, even right after
-a word, because models write it so where no space is customary: `array[1]` outside of code is a citation, and `[9]` of
-eight goes. Left alone are: what stands in code (see `rag.untrusted.code`), numbers of four digits (`[2024]`), ranges
-with a leading zero (`[01-15]`), lists that hold a zero (`the interval [0, 1]`), ranges that go down, and every other
-bracket. What models have learnt elsewhere is read, too: `[^1]`, `[Passage 1]`, `【1†source】`, `[¹]`, and Chinese
-numerals with words or, behind other words of the line, in lenticular brackets: `【一】`.
+A marker is a number, or a list or range of them, in square brackets: `[1]`, `[1, 2]`, `[1 and 2]`, `[1-3]`, also in
+full-width, lenticular or tortoise-shell brackets and in the digits of any script. A bare `[n]` is always a marker,
+even right after a word, because models write it so where no space is customary: `array[1]` outside of code is a
+citation, and `[9]` of eight goes. Left alone are: what stands in code (see `rag.untrusted.code`), numbers of four
+digits (`[2024]`), ranges with a leading zero (`[01-15]`), lists that hold a zero (`the interval [0, 1]`), ranges that
+go down, and every other bracket. What models have learnt elsewhere is read, too: `[^1]`, `[Passage 1]`, `【1†source】`,
+`[¹]`, and Chinese numerals with words or, behind other words of the line, in lenticular brackets: `【一】`.
 
 A marker may carry words of its passage: `[2: "words"]`, with the colon and the quotation marks of any language, several
 of them in one bracket (`[1: "…", "…", 3: "…"]`), or without quotation marks (`[2: words]`, if there is a letter in
@@ -40,7 +40,9 @@ _HIGHEST: Final = 999
 # No repetition without a bound: it limits how much text can be held back while a marker may still be coming.
 _DIGIT: Final = r"[\p{Nd}⁰¹²³⁴-⁹₀-₉①-⑨]"
 _NUMBER: Final = rf"{_DIGIT}{{1,3}}"
-_LIST: Final = rf"{_NUMBER}(?: ?[,;、，؛،\-–—] ?{_NUMBER}){{0,15}}"
+_AND: Final = r"&|(?i:and|und|et|y|e|en|i|и|і|та|ve|dan|và)(?!\p{L})|و|और|と|和|及|與|与|및|와|과"
+_BETWEEN: Final = rf"(?: ?[,;、，；،؛\-–—] ?(?:(?:{_AND}) ?)?| ?(?:{_AND}) ?)"
+_LIST: Final = rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER}){{0,15}}"
 _ITEM: Final = regex.compile(rf"({_DIGIT}+)(?: ?[-–—] ?({_DIGIT}+))?")
 _OPEN: Final = rf"(?P<space>[{SPACES}]?)[{regex.escape(OPENING)}] ?"
 _CLOSE: Final = f"[{regex.escape(CLOSING)}]"

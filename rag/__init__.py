@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rag.types import Answer as Answer
     from rag.types import Citation as Citation
     from rag.types import Passage as Passage
+    from rag.types import Restarted as Restarted
+    from rag.types import TextDelta as TextDelta
     from rag.types import Where as Where
 
 _HOME = {
@@ -24,10 +26,24 @@ _HOME = {
     "Answer": "rag.types",
     "Citation": "rag.types",
     "Passage": "rag.types",
+    "Restarted": "rag.types",
+    "TextDelta": "rag.types",
     "Where": "rag.types",
     "Settings": "rag_config.settings",
 }
-__all__ = ["Answer", "Citation", "CrossLingualRAG", "Passage", "Settings", "Where", "aask", "ask", "open_rag"]
+__all__ = [
+    "Answer",
+    "Citation",
+    "CrossLingualRAG",
+    "Passage",
+    "Restarted",
+    "Settings",
+    "TextDelta",
+    "Where",
+    "aask",
+    "ask",
+    "open_rag",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,7 +13,7 @@ from rag.types import Passage
 from rag.untrusted.code import CodeReader
 from rag.verbatim import Passages
 
-_OPEN_LIST: Final = regex.compile(rf"[{regex.escape(OPENING)}][\p{{Nd}} ,;、，؛،\-–—]*\Z")
+_OPEN_LIST: Final = regex.compile(rf"[{regex.escape(OPENING)}][\p{{Nd}}\p{{L}}\p{{M}}& ,;、，؛،\-–—]*\Z")
 _LONGEST_LIST: Final = 200
 """More than the code points of the longest list of numbers that is a marker."""
 

@@ -168,8 +168,9 @@ def _in_a_row(text: str, lengths: list[int]) -> tuple[str, tuple[Offered, ...]]:
 
 ROW = st.sampled_from(
     ["a", "It`s ", "`", "`", "``", "```", "~~~", "\n", "\n\n", "\r\n", " ", "\\", "[9]", " [9]", "[1]", "[1, 9]",
-     "[9 and 1]", "[1 and ", "2]", "[^9]", '[1: "a `b` c"]', '[9: "made `up"]', "[1: “Die\nSchrauben”]", "【9†source】", "https://host.de/x?y",
-     "<b>", "`x[9]`", "```py\nx[9]\n```\n", "wort " * 30, '[1: "' + "lang " * 130 + '"]', "é`x", "x`,", "."]
+     "[9 and 1]", "[1 and ", "9]", "[^9]", '[1: "a `b` c"]', '[9: "made `up"]', "[1: “Die\nSchrauben”]", "【9†source】",
+     "https://host.de/x?y", "<b>", "`x[9]`", "```py\nx[9]\n```\n", "wort " * 30, '[1: "' + "lang " * 130 + '"]',
+     "é`x", "x`,", "."]
 )  # fmt: skip
 
 

@@ -161,10 +161,13 @@ class Embedding:
     Attributes:
         dense: float32 of shape (dimension,), unit norm.
         sparse: lexical weights.
+        colbert: float32 of shape (tokens - 1, d), unit norm, one of each token but the first; None where they were not
+            asked for.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
+    colbert: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

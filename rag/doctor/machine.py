@@ -26,7 +26,7 @@ def device(setup: Setup) -> Verdict:
     Raises:
         InputError, ModelUnavailableError: there is no such device.
     """
-    from rag.embedders.encoder import choose_device, choose_dtype
+    from rag.embedders.devices import choose_device, choose_dtype
 
     asked = setup.settings.embedder
     chosen = choose_device(asked.device)
@@ -42,7 +42,7 @@ def device(setup: Setup) -> Verdict:
 
 def memory(setup: Setup) -> Verdict | None:
     """Is there room for the model in the precision it will have?"""
-    from rag.embedders.encoder import choose_device, choose_dtype
+    from rag.embedders.devices import choose_device, choose_dtype
 
     try:
         chosen = choose_device(setup.settings.embedder.device)

@@ -218,7 +218,8 @@ class BgeM3Embedder:
     def _loaded_encoder(self) -> PackedEncoder:
         with self._encoder_lock:
             if self._encoder is None:
-                from rag.embedders.encoder import PackedEncoder, choose_device, choose_dtype
+                from rag.embedders.devices import choose_device, choose_dtype
+                from rag.embedders.encoder import PackedEncoder
 
                 started = perf_counter()
                 device = choose_device(self._device)

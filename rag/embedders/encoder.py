@@ -9,8 +9,7 @@ Importing this module loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -20,111 +19,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from rag.checkpoint import Checkpoint
-from rag.embedders.tensors import Shape, embedding_tensors, layer_tensors
-from rag.embedders.weights import TensorReader, open_head, open_weights
-from rag.errors import CheckpointError, InputError, ModelUnavailableError
-
-_Tensors = Callable[[str], Tensor]
-"""Tensor of the encoder by its name, its shape checked."""
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device of that name; `auto` is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        InputError: the name is no device this program computes on.
-        ModelUnavailableError: this machine has no such device.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:  # how torch says that a name is unknown
-        raise InputError(f"device {device!r} is unknown: use auto, cpu, cuda, cuda:1 or mps") from error
-    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}
-    if chosen.type not in counts:
-        raise InputError(f"device {device!r} is not supported: use auto, cpu, cuda, cuda:1 or mps")
-    if (chosen.index or 0) >= counts[chosen.type]:
-        raise ModelUnavailableError(f"device {device!r} is not on this machine: use auto or cpu")
-    return chosen
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The torch dtype of that name; `auto` takes 16 bits where the hardware computes in them, else float32.
-
-    Raises:
-        InputError: the name is none of auto, float32, bfloat16, float16.
-    """
-    if dtype in _DTYPES:
-        return _DTYPES[dtype]
-    if dtype != "auto":
-        raise InputError(f"dtype {dtype!r} is unknown: use auto, {', '.join(_DTYPES)}")
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float16
-    if device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
-        return torch.bfloat16
-    return torch.float32
-
-
-@dataclass(frozen=True, slots=True)
-class _Norm:
-    weight: Tensor
-    bias: Tensor
-    epsilon: float
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        return functional.layer_norm(hidden, self.weight.shape, self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
-class _Linear:
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self.weight, self.bias)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    query_key_value: _Linear
-    attention_output: _Linear
-    attention_norm: _Norm
-    intermediate: _Linear
-    output: _Linear
-    output_norm: _Norm
+from rag.embedders.layers import Linear, load, load_colbert_head
 
 
 class PackedEncoder:
     """An encoder with its sparse head, loaded onto one device. Safe to call from several threads."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        """Loads the weights, converted one tensor at a time so that the file's precision never lies in memory whole.
+        """Loads the weights.
 
         Raises:
             CheckpointError: a file cannot be read, or a tensor is missing or has the wrong shape.
         """
-        self._device, self._dtype = device, dtype
+        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
         self._heads, self._padding_id = checkpoint.heads, checkpoint.padding_id
-        size = checkpoint.hidden_size
-        read, head = open_weights(checkpoint.weights), open_head(checkpoint.sparse_head)
-        weights = _of_shapes(read, embedding_tensors(checkpoint))
-        self._words = self._place(weights("embeddings.word_embeddings.weight"))
-        # There is one token type, so its vector can be added to every position's once and for all.
-        self._positions = self._place(
-            weights("embeddings.position_embeddings.weight").float()
-            + weights("embeddings.token_type_embeddings.weight").float()
-        )
-        self._norm = self._load_norm(weights, "embeddings.LayerNorm", checkpoint)
-        self._layers = [self._load_layer(read, number, checkpoint) for number in range(checkpoint.layers)]
-        self._sparse_head = _Linear(
-            head("weight", (1, size)).to(device, torch.float32), head("bias", (1,)).to(device, torch.float32)
-        )
-        self._size, self._colbert_file = size, checkpoint.colbert_head
-        self._colbert_head: _Linear | None = None  # few ask for it
+        self._weights = load(checkpoint, device, dtype)
+        self._colbert_head: Linear | None = None  # few ask for it
 
     @property
     def description(self) -> str:
@@ -146,7 +56,7 @@ class PackedEncoder:
         """
         hidden = self._hidden_states(texts)
         dense = functional.normalize(hidden[self._first_tokens(texts)], dim=-1)
-        token_weights = torch.relu(self._sparse_head(hidden)).squeeze(-1)
+        token_weights = torch.relu(self._weights.sparse_head(hidden)).squeeze(-1)
         return dense.cpu().numpy(), token_weights.cpu().numpy()
 
     @torch.inference_mode()
@@ -188,14 +98,15 @@ class PackedEncoder:
 
     def _hidden_states(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """The last layer's states of all tokens, one text after the other: float32 of shape (tokens, hidden size)."""
+        weights = self._weights
         ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
         lengths = [len(text) for text in texts]
         positions = np.concatenate([self._position_ids(text) for text in texts])
-        hidden = self._norm(
-            functional.embedding(torch.from_numpy(ids).to(self._device), self._words)
-            + functional.embedding(torch.from_numpy(positions).to(self._device), self._positions)
+        hidden = weights.norm(
+            functional.embedding(torch.from_numpy(ids).to(self._device), weights.words)
+            + functional.embedding(torch.from_numpy(positions).to(self._device), weights.positions)
         )
-        for layer in self._layers:
+        for layer in weights.layers:
             attended = self._attend(layer.query_key_value(hidden), lengths)
             hidden = layer.attention_norm(layer.attention_output(attended) + hidden)
             widened = functional.gelu(layer.intermediate(hidden))
@@ -207,19 +118,10 @@ class PackedEncoder:
         lengths = [len(text) for text in texts]
         return torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()], device=self._device)
 
-    def _loaded_colbert_head(self) -> _Linear:
+    def _loaded_colbert_head(self) -> Linear:
         # Two threads may both load it: they load the same.
         if self._colbert_head is None:
-            head = open_head(self._colbert_file)
-            weight = head("weight", (None, self._size))
-            if len(weight) == 1:
-                raise CheckpointError(
-                    f"{self._colbert_file} makes one number of a token, as the sparse head does: "
-                    "copy it again from the model"
-                )
-            self._colbert_head = _Linear(
-                weight.to(self._device, torch.float32), head("bias", (len(weight),)).to(self._device, torch.float32)
-            )
+            self._colbert_head = load_colbert_head(self._checkpoint, self._device)
         return self._colbert_head
 
     def _attend(self, query_key_value: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -238,35 +140,6 @@ class PackedEncoder:
         counted = np.asarray(text) != self._padding_id
         positions: NDArray[np.int64] = np.cumsum(counted, dtype=np.int64) * counted + self._padding_id
         return positions
-
-    def _load_layer(self, read: TensorReader, number: int, checkpoint: Checkpoint) -> _Layer:
-        weights, name = _of_shapes(read, layer_tensors(checkpoint, number)), f"encoder.layer.{number}"
-        parts = [self._load_linear(weights, f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
-        return _Layer(
-            query_key_value=_Linear(
-                torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-            ),
-            attention_output=self._load_linear(weights, f"{name}.attention.output.dense"),
-            attention_norm=self._load_norm(weights, f"{name}.attention.output.LayerNorm", checkpoint),
-            intermediate=self._load_linear(weights, f"{name}.intermediate.dense"),
-            output=self._load_linear(weights, f"{name}.output.dense"),
-            output_norm=self._load_norm(weights, f"{name}.output.LayerNorm", checkpoint),
-        )
-
-    def _load_linear(self, weights: _Tensors, name: str) -> _Linear:
-        return _Linear(self._place(weights(f"{name}.weight")), self._place(weights(f"{name}.bias")))
-
-    def _load_norm(self, weights: _Tensors, name: str, checkpoint: Checkpoint) -> _Norm:
-        return _Norm(
-            self._place(weights(f"{name}.weight")), self._place(weights(f"{name}.bias")), checkpoint.layer_norm_eps
-        )
-
-    def _place(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device, self._dtype)
-
-
-def _of_shapes(read: TensorReader, shapes: Mapping[str, Shape]) -> _Tensors:
-    return lambda name: read(name, shapes[name])
 
 
 def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:

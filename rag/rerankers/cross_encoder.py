@@ -120,7 +120,7 @@ class CrossEncoderReranker:
             raise
 
     def _load(self) -> CrossEncoder:
-        from rag.embedders.encoder import choose_device, choose_dtype
+        from rag.embedders.devices import choose_device, choose_dtype
 
         if not self._model.strip():
             raise RerankError(f"the cross-encoder has no name: {_WAY_OUT}")

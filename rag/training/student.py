@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rag import checkpoint
-from rag.embedders.encoder import choose_dtype
+from rag.embedders.devices import choose_dtype
 from rag.embedders.weights import open_head, open_weights
 from rag.training.recipe import Student as Sizes
 from rag.training.static import Bag

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rag.embedders.encoder import choose_dtype
+from rag.embedders.devices import choose_dtype
 from rag.errors import ModelUnavailableError
 from rag.training.parallel import ParallelText
 

@@ -33,6 +33,8 @@ _LFS_POINTER = b"version https://git-lfs"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _SPARSE_HEAD = "sparse_linear.pt"
 _COLBERT_HEAD = "colbert_linear.pt"
+HEADS = (_SPARSE_HEAD, _COLBERT_HEAD)
+"""The files that BGE-M3's layout has and no other."""
 _SAMPLES, _SAMPLE_SIZE = 64, 4096
 
 
@@ -233,7 +235,7 @@ def _require_weights(folder: Path, weights: Path) -> None:
         raise CheckpointError(
             f"{folder} has neither {' nor '.join(_WEIGHT_FILES)} (whole, not in shards): copy the model's weights there"
         )
-    _refuse_pointer(weights)
+    refuse_pointer(weights)
 
 
 def _require(file: Path) -> None:
@@ -243,7 +245,7 @@ def _require(file: Path) -> None:
             f"{file.parent} has no {file.name}: "
             "copy it from the model's repository, or use a complete BGE-M3 checkpoint"
         )
-    _refuse_pointer(file)
+    refuse_pointer(file)
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
@@ -286,7 +288,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return {key: config[key] for key in decisive}
 
 
-def _refuse_pointer(file: Path) -> None:
+def refuse_pointer(file: Path) -> None:
+    """Refuses what Git leaves in the place of a large file that was not fetched.
+
+    Raises:
+        CheckpointError: with what fetches it.
+    """
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise CheckpointError(f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder")
@@ -312,19 +319,20 @@ def _fingerprint(config: Mapping[str, Any], files: list[Path], weights: Path) ->
     """
     digest = hashlib.sha256()
     parts = [SCHEME.encode(), json.dumps(config, sort_keys=True).encode(), *(file.read_bytes() for file in files)]
-    for part in (*parts, *_samples(weights)):
+    for part in (*parts, *samples(weights)):
         digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts run together into the same bytes
         digest.update(part)
     return digest.hexdigest()
 
 
-def _samples(weights: Path) -> Iterator[bytes]:
-    with weights.open("rb") as stream:
+def samples(file: Path, start: int = 0) -> Iterator[bytes]:
+    """The file's size in digits, then 64 blocks of it from byte `start` to its end, evenly spread."""
+    with file.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         yield str(size).encode()
-        last = max(size - _SAMPLE_SIZE, 0)
+        last = max(size - start - _SAMPLE_SIZE, 0)
         for sample in range(_SAMPLES):
-            stream.seek(last * sample // (_SAMPLES - 1))
+            stream.seek(start + last * sample // (_SAMPLES - 1))
             yield stream.read(_SAMPLE_SIZE)
 
 

@@ -35,8 +35,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> Iterator[None]:
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as during:
+        during.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # what is measured is kept there
         for name in list(os.environ):
             if name.startswith(_OURS) and name != "RAG_DATA":
                 during.delenv(name)

@@ -5,6 +5,10 @@ Importing this module loads torch.
 
 from __future__ import annotations
 
+import platform
+from contextlib import suppress
+from pathlib import Path
+
 import torch
 
 from rag.errors import InputError, ModelUnavailableError
@@ -49,3 +53,22 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+def hardware(device: torch.device) -> str:
+    """What computes, by the name its maker gave it where that can be found."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        name = str(torch.backends.cpu.get_cpu_capability())
+        with suppress(OSError):  # Linux alone has it
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+            models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+            name = f"{models[0]}, {name}" if models else name
+        return name
+    return f"{platform.machine()} {device.type}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an accelerator had no room for what was asked of it."""
+    return isinstance(error, torch.OutOfMemoryError)

@@ -1,4 +1,4 @@
-"""BGE-M3's forward pass over packed texts: one pass gives dense vectors and token weights, or the tokens' own vectors.
+"""BGE-M3's forward pass over packed texts: one pass gives dense vectors, token weights and the tokens' own vectors.
 
 XLM-R's encoder (Conneau et al. 2020, arXiv 1911.02116) in post-norm order, as transformers' XLMRobertaModel computes
 it, without padding: every linear layer runs once on the concatenated tokens of many texts, and only attention looks at
@@ -9,8 +9,9 @@ Importing this module loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -19,121 +20,134 @@ from torch import Tensor
 from torch.nn import functional
 
 from rag.checkpoint import Checkpoint
-from rag.embedders.layers import Linear, load, load_colbert_head
+from rag.embedders.attention import Attention, attention_over
+from rag.embedders.devices import hardware
+from rag.embedders.encoding import Encoded, MeasuredEncoder
+from rag.embedders.layers import Layer, load, load_colbert_head
+from rag.embedders.linear import Linear, prepacked
+
+_FEED_FORWARD_TOKENS = 1024
+"""Tokens that are widened at once: what bounds the memory of a long text."""
+_REHEARSED_LENGTH = 256
+"""Tokens of a text in the measurement: the middle of what passages have."""
 
 
-class PackedEncoder:
+def step_setup(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Mapping[str, str | int]:
+    """All that the speed of a pass depends on, as `MeasuredEncoder.setup`; known without the weights."""
+    return {
+        "hardware": hardware(device),
+        "computes": _computes(device, dtype),
+        "threads": torch.get_num_threads(),
+        "hidden_size": checkpoint.hidden_size,
+        "intermediate_size": checkpoint.intermediate_size,
+        "heads": checkpoint.heads,
+        "torch": torch.__version__,
+    }
+
+
+def step_sizes(device: torch.device) -> Sequence[int]:
+    """Tokens of a pass to choose among, ascending; a GPU needs more to be busy."""
+    return (4096, 8192, 16384, 32768) if device.type == "cuda" else (512, 1024, 2048, 4096)
+
+
+def _computes(device: torch.device, dtype: torch.dtype) -> str:
+    return f"{device} in {str(dtype).removeprefix('torch.')}"
+
+
+class PackedEncoder(MeasuredEncoder):
     """An encoder with its sparse head, loaded onto one device. Safe to call from several threads."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, *, keep_copy: bool = True
+    ) -> None:
         """Loads the weights.
+
+        Args:
+            keep_copy: as for `rag.embedders.layers.load`.
 
         Raises:
             CheckpointError: a file cannot be read, or a tensor is missing or has the wrong shape.
         """
         self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
         self._heads, self._padding_id = checkpoint.heads, checkpoint.padding_id
-        self._weights = load(checkpoint, device, dtype)
+        self._weights = load(checkpoint, device, dtype, keep_copy=keep_copy)
+        for number, layer in enumerate(self._weights.layers):  # one after the other, so that each is let go of at once
+            self._weights.layers[number] = _prepacked(layer)
         self._colbert_head: Linear | None = None  # few ask for it
 
     @property
     def description(self) -> str:
         """Device and precision, for messages."""
-        return f"{self._device} in {str(self._dtype).removeprefix('torch.')}"
+        return _computes(self._device, self._dtype)
+
+    @property
+    def setup(self) -> Mapping[str, str | int]:
+        """All that the speed of a pass depends on."""
+        return step_setup(self._checkpoint, self._device, self._dtype)
+
+    @property
+    def step_sizes(self) -> Sequence[int]:
+        """Tokens of a pass to choose among, ascending."""
+        return step_sizes(self._device)
 
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Dense vectors and token weights of one batch.
+    def rehearse(self, tokens: int) -> None:
+        """Computes one layer of a pass over texts of 256 tokens."""
+        lengths = [_REHEARSED_LENGTH] * (tokens // _REHEARSED_LENGTH)
+        attend = attention_over(lengths, self._heads, self._device, self._dtype)
+        hidden = torch.ones(sum(lengths), self._checkpoint.hidden_size, dtype=self._dtype, device=self._device)
+        # What a GPU has computed is known only once it is back.
+        self._through(self._weights.layers[0], hidden, attend)[-1].cpu()
 
-        Texts of equal length that stand side by side share one attention call: sort by length.
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[Sequence[int]], *, colbert: bool = False) -> Encoded:
+        """Encodes one batch; texts of equal length that stand side by side share one attention call: sort by length.
 
         Args:
             texts: token ids of each text, special tokens included, none longer than the window.
+            colbert: whether the tokens' own vectors are wanted, too.
 
-        Returns:
-            Unit vectors of shape (texts, hidden size), and relu'd weights of all tokens one text after the other,
-            shape (tokens,). Not finite where the precision overflowed.
+        Raises:
+            CheckpointError: the ColBERT head was asked for and cannot be read, or is of another model.
         """
+        head = self._loaded_colbert_head() if colbert else None
         hidden = self._hidden_states(texts)
-        dense = functional.normalize(hidden[self._first_tokens(texts)], dim=-1)
+        first = torch.tensor([0, *accumulate(len(text) for text in texts[:-1])], device=self._device)
+        dense = functional.normalize(hidden[first], dim=-1)
         token_weights = torch.relu(self._weights.sparse_head(hidden)).squeeze(-1)
-        return dense.cpu().numpy(), token_weights.cpu().numpy()
-
-    @torch.inference_mode()
-    def token_vectors(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """ColBERT vectors (BGE-M3, section 3.1) of one batch: of every token but the first, `</s>` among them.
-
-        Args:
-            texts: as for a call.
-
-        Returns:
-            Unit vectors on the encoder's device, one text after the other: float32 of shape (tokens - texts, d). Not
-            finite where the precision overflowed.
-
-        Raises:
-            CheckpointError: the ColBERT head cannot be read, or is of another model.
-        """
-        head = self._loaded_colbert_head()
-        hidden = self._hidden_states(texts)
-        kept = torch.ones(len(hidden), dtype=torch.bool, device=self._device)
-        kept[self._first_tokens(texts)] = False
-        return functional.normalize(head(hidden[kept]), dim=-1)
-
-    @torch.inference_mode()
-    def late_interaction(self, question: Tensor, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Mean over the question's vectors of the highest cosine with any vector of a text: shape (texts,).
-
-        Khattab & Zaharia 2020 (arXiv 2004.12832, equation 3), divided by the question's tokens as FlagEmbedding does.
-
-        Args:
-            question: the `token_vectors` of one text.
-            texts: as for a call.
-
-        Raises:
-            CheckpointError: as `token_vectors`.
-        """
-        similarities = question @ self.token_vectors(texts).T
-        by_text = torch.split(similarities, [len(text) - 1 for text in texts], dim=1)
-        return torch.stack([each.amax(1).mean() for each in by_text]).cpu().numpy()
+        vectors = None
+        if head is not None:
+            others = torch.ones(len(hidden), dtype=torch.bool, device=self._device)
+            others[first] = False
+            vectors = functional.normalize(head(hidden[others]), dim=-1).cpu().numpy()
+        return Encoded(dense.cpu().numpy(), token_weights.cpu().numpy(), vectors)
 
     def _hidden_states(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """The last layer's states of all tokens, one text after the other: float32 of shape (tokens, hidden size)."""
         weights = self._weights
         ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
-        lengths = [len(text) for text in texts]
         positions = np.concatenate([self._position_ids(text) for text in texts])
+        attend = attention_over([len(text) for text in texts], self._heads, self._device, self._dtype)
         hidden = weights.norm(
-            functional.embedding(torch.from_numpy(ids).to(self._device), weights.words)
+            weights.embed_words(ids)
             + functional.embedding(torch.from_numpy(positions).to(self._device), weights.positions)
         )
         for layer in weights.layers:
-            attended = self._attend(layer.query_key_value(hidden), lengths)
-            hidden = layer.attention_norm(layer.attention_output(attended) + hidden)
-            widened = functional.gelu(layer.intermediate(hidden))
-            hidden = layer.output_norm(layer.output(widened) + hidden)
+            hidden = self._through(layer, hidden, attend)
         return hidden.float()
 
-    def _first_tokens(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Where each text begins."""
-        lengths = [len(text) for text in texts]
-        return torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()], device=self._device)
+    def _through(self, layer: Layer, hidden: Tensor, attend: Attention) -> Tensor:
+        attended = layer.attention_output(attend(layer.query_key_value(hidden)))
+        hidden = layer.attention_norm(attended.add_(hidden))
+        # A position's feed-forward looks at no other position: in pieces it is the same.
+        pieces = [layer.output(layer.intermediate.gelu(piece)) for piece in torch.split(hidden, _FEED_FORWARD_TOKENS)]
+        return layer.output_norm(torch.cat(pieces).add_(hidden))
 
     def _loaded_colbert_head(self) -> Linear:
         # Two threads may both load it: they load the same.
         if self._colbert_head is None:
             self._colbert_head = load_colbert_head(self._checkpoint, self._device)
         return self._colbert_head
-
-    def _attend(self, query_key_value: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Self-attention of each text over its own tokens: (tokens, 3 · hidden size) to (tokens, hidden size)."""
-        attended = query_key_value.new_empty(len(query_key_value), query_key_value.shape[1] // 3)
-        for start, texts, length in _runs(lengths):
-            end = start + texts * length
-            split = query_key_value[start:end].view(texts, length, 3, self._heads, -1)
-            query, key, value = split.permute(2, 0, 3, 1, 4)  # each (texts, heads, length, size of a head)
-            mixed = functional.scaled_dot_product_attention(query, key, value)
-            attended[start:end] = mixed.transpose(1, 2).reshape(end - start, -1)
-        return attended
 
     def _position_ids(self, text: Sequence[int]) -> NDArray[np.int64]:
         """XLM-R counts positions from `padding_id` + 1 and passes over `<pad>`, which a text may hold literally."""
@@ -142,10 +156,11 @@ class PackedEncoder:
         return positions
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """First token, number of texts and their length, for each run of texts of equal length."""
-    start = 0
-    for length, run in groupby(lengths):
-        texts = len(list(run))
-        yield start, texts, length
-        start += texts * length
+def _prepacked(layer: Layer) -> Layer:
+    return replace(
+        layer,
+        query_key_value=prepacked(layer.query_key_value),
+        attention_output=prepacked(layer.attention_output),
+        intermediate=prepacked(layer.intermediate),
+        output=prepacked(layer.output),
+    )

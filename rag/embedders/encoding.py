@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,3 +45,21 @@ class Encoder(ABC):
         Raises:
             CheckpointError: the ColBERT head was asked for and cannot be read, or is of another model.
         """
+
+
+class MeasuredEncoder(Encoder):
+    """An encoder whose speed depends on how many tokens a pass has, in a way that differs from machine to machine."""
+
+    @property
+    @abstractmethod
+    def setup(self) -> Mapping[str, str | int]:
+        """All that this speed depends on: hardware, threads, precision, the model's sizes, versions."""
+
+    @property
+    @abstractmethod
+    def step_sizes(self) -> Sequence[int]:
+        """Tokens of a pass to choose among, ascending."""
+
+    @abstractmethod
+    def rehearse(self, tokens: int) -> None:
+        """Computes one layer's share of a pass over so many tokens, to be timed."""

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from rag.checkpoint import Checkpoint
-from rag.embedders.tensors import Shape, embedding_tensors, layer_tensors
-from rag.embedders.weights import TensorReader, open_head, open_weights
+from rag.embedders.arrangement import Arranged, below_layers, of_layer
+from rag.embedders.conversion import Conversion
+from rag.embedders.linear import Linear
+from rag.embedders.rows_on_disk import RowsOnDisk, rows_on_disk
+from rag.embedders.weight_copy import kept_copy
+from rag.embedders.weights import TensorReader, open_head
 from rag.errors import CheckpointError
 
-_Tensors = Callable[[str], Tensor]
-"""Tensor of the encoder by its name, its shape checked."""
+_ArrangedReader = Callable[[str, Arranged], Tensor]
+"""Gives an arranged tensor by its name, on the device and in the precision that are computed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +39,6 @@ class Norm:
     def __call__(self, hidden: Tensor) -> Tensor:
         """Of the same leading shape."""
         return functional.layer_norm(hidden, self.weight.shape, self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """An affine map, `weight` of shape (outputs, inputs)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """Of the same leading shape."""
-        return functional.linear(hidden, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +58,12 @@ class EncoderWeights:
     """All but the ColBERT head.
 
     Attributes:
-        words: (vocabulary, hidden size).
+        words: (vocabulary, hidden size); `embed_words` gives its rows without holding all of it in memory.
         positions: (window + padding id + 1, hidden size), the one token type's vector added.
         norm: of the sum of both.
         layers: the lowest first.
         sparse_head: to one number, in float32.
+        rows: reads those of `words` from disk; None where all of it lies in memory.
     """
 
     words: Tensor
@@ -75,30 +71,44 @@ class EncoderWeights:
     norm: Norm
     layers: list[Layer]
     sparse_head: Linear
+    rows: RowsOnDisk | None = None
+
+    def embed_words(self, ids: NDArray[np.int64]) -> Tensor:
+        """The word embeddings of these tokens on the encoder's device: (tokens, hidden size).
+
+        Raises:
+            CheckpointError: they are read from disk and cannot be read any more.
+        """
+        if self.rows is not None:
+            return self.rows(ids)
+        return functional.embedding(torch.from_numpy(ids).to(self.words.device), self.words)
 
 
-def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> EncoderWeights:
-    """Reads a checkpoint, converting one tensor at a time: the file's precision never lies in memory whole.
+def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, *, keep_copy: bool = True) -> EncoderWeights:
+    """Reads a checkpoint, its copy in `dtype` where there is one; else it is converted a piece at a time.
+
+    Args:
+        keep_copy: whether large weights are kept on disk a second time, in `dtype`, for the next load.
 
     Raises:
         CheckpointError: a file cannot be read, or a tensor is missing or has the wrong shape.
     """
-    read, head = open_weights(checkpoint.weights), open_head(checkpoint.sparse_head)
-    place = _Placing(device, dtype, checkpoint.layer_norm_eps)
-    weights = _of_shapes(read, embedding_tensors(checkpoint))
+    head = open_head(checkpoint.sparse_head)
+    copy = kept_copy(checkpoint, dtype) if keep_copy else None
+    read = _reader(checkpoint, copy, device, dtype)
+    below = _Parts(below_layers(checkpoint), read, checkpoint.layer_norm_eps)
+    # Both first: they stay mapped, and so does what is read in the same mapping.
+    positions, words = below.tensor("positions"), below.tensor("words")
     return EncoderWeights(
-        words=place.tensor(weights("embeddings.word_embeddings.weight")),
-        # There is one token type, so its vector can be added to every position's once and for all.
-        positions=place.tensor(
-            weights("embeddings.position_embeddings.weight").float()
-            + weights("embeddings.token_type_embeddings.weight").float()
-        ),
-        norm=place.norm(weights, "embeddings.LayerNorm"),
+        words=words,
+        positions=positions,
+        norm=below.norm("norm"),
         layers=[
-            place.layer(_of_shapes(read, layer_tensors(checkpoint, number)), f"encoder.layer.{number}")
+            _Parts(of_layer(checkpoint, number), read, checkpoint.layer_norm_eps).layer(f"layers.{number}")
             for number in range(checkpoint.layers)
         ],
         sparse_head=_head(head, (1, checkpoint.hidden_size), device),
+        rows=None if copy is None else rows_on_disk(copy, "words", words),
     )
 
 
@@ -122,36 +132,36 @@ def _head(read: TensorReader, shape: tuple[int | None, int], device: torch.devic
     return Linear(weight, read("bias", (len(weight),)).to(device, torch.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class _Placing:
-    """Puts tensors where they are computed with."""
+def _reader(checkpoint: Checkpoint, copy: Path | None, device: torch.device, dtype: torch.dtype) -> _ArrangedReader:
+    conversion = Conversion(copy or checkpoint.weights, dtype)
+    if copy is None:
+        return lambda _, wanted: conversion.tensor(wanted, device)
+    return lambda name, wanted: conversion.tensor(Arranged(wanted.shape, (name,)), device)
 
-    device: torch.device
-    dtype: torch.dtype
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Some arranged tensors, put together."""
+
+    arranged: Mapping[str, Arranged]
+    read: _ArrangedReader
     epsilon: float
 
-    def layer(self, weights: _Tensors, name: str) -> Layer:
-        parts = [self.linear(weights, f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
+    def layer(self, name: str) -> Layer:
         return Layer(
-            query_key_value=Linear(
-                torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-            ),
-            attention_output=self.linear(weights, f"{name}.attention.output.dense"),
-            attention_norm=self.norm(weights, f"{name}.attention.output.LayerNorm"),
-            intermediate=self.linear(weights, f"{name}.intermediate.dense"),
-            output=self.linear(weights, f"{name}.output.dense"),
-            output_norm=self.norm(weights, f"{name}.output.LayerNorm"),
+            query_key_value=self.linear(f"{name}.query_key_value"),
+            attention_output=self.linear(f"{name}.attention_output"),
+            attention_norm=self.norm(f"{name}.attention_norm"),
+            intermediate=self.linear(f"{name}.intermediate"),
+            output=self.linear(f"{name}.output"),
+            output_norm=self.norm(f"{name}.output_norm"),
         )
 
-    def linear(self, weights: _Tensors, name: str) -> Linear:
-        return Linear(self.tensor(weights(f"{name}.weight")), self.tensor(weights(f"{name}.bias")))
+    def linear(self, name: str) -> Linear:
+        return Linear(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
 
-    def norm(self, weights: _Tensors, name: str) -> Norm:
-        return Norm(self.tensor(weights(f"{name}.weight")), self.tensor(weights(f"{name}.bias")), self.epsilon)
+    def norm(self, name: str) -> Norm:
+        return Norm(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), self.epsilon)
 
-    def tensor(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype)
-
-
-def _of_shapes(read: TensorReader, shapes: Mapping[str, Shape]) -> _Tensors:
-    return lambda name: read(name, shapes[name])
+    def tensor(self, name: str) -> Tensor:
+        return self.read(name, self.arranged[name])

@@ -8,11 +8,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rag.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from safetensors import safe_open
 
 TensorReader = Callable[[str, tuple[int | None, ...]], Tensor]
 """Tensor by name and expected shape, None where any length will do, on the CPU, in the file's own precision."""
@@ -43,15 +47,28 @@ def open_head(path: Path) -> TensorReader:
     return _open_archive(path)
 
 
+def open_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    return dict(_safetensors(path).metadata() or {})  # type: ignore[no-untyped-call]  # as `keys` below
+
+
 def _open_safetensors(path: Path) -> tuple[set[str], Callable[[str], Tensor]]:
+    file = _safetensors(path)
+    names = file.keys()  # type: ignore[no-untyped-call]  # safetensors' stubs give this method no types
+    return set(names), file.get_tensor
+
+
+def _safetensors(path: Path) -> safe_open:
     from safetensors import SafetensorError, safe_open
 
     try:
-        file = safe_open(path, framework="pt")
+        return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): copy it again from the model") from error
-    names = file.keys()  # type: ignore[no-untyped-call]  # safetensors' stubs give this method no types
-    return set(names), file.get_tensor
 
 
 def _open_archive(path: Path) -> TensorReader:

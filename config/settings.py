@@ -88,8 +88,20 @@ class EmbedderSettings(_Group):
     """`auto` (CUDA, else Apple's MPS, else CPU), or a torch device such as `cpu` or `cuda:1`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
-    batch_tokens: int = Field(default=2048, ge=16)
-    """Tokens in one forward pass."""
+    backend: Literal["torch", "openvino", "flagembedding"] = "torch"
+    """What computes a checkpoint in BGE-M3's layout; `flagembedding` is the reference, to compare with."""
+    batch_tokens: int | None = Field(default=None, ge=16)
+    """Tokens in one forward pass; by default what a short measurement on this machine found fastest."""
+    query_cache: int = Field(default=1024, ge=0)
+    """Questions whose vectors are kept in memory."""
+    keep_copy: bool = True
+    """Whether large weights are kept on disk a second time, in the precision they are computed in."""
+    query_prompt: str | None = None
+    """Put before a question, with sentence-transformers models; by default the model's own."""
+    passage_prompt: str | None = None
+    """Put before a passage, likewise."""
+    truncate_dim: int | None = Field(default=None, ge=1)
+    """Components kept of a dense vector, with models that were trained for that; by default all."""
 
 
 class LLMSettings(_Group):

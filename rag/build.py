@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rag_config.settings import Settings
 
     from rag.budget import Budget
-    from rag.checkpoint import Checkpoint
+    from rag.embedding_model import EmbeddingModel
     from rag.language_policy import LanguagePolicy
     from rag.quote_translation import QuoteTranslator
 
@@ -24,7 +24,7 @@ _embedders: WeakValueDictionary[object, Embedder] = WeakValueDictionary()
 _lock = Lock()
 
 
-def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint:
+def checkpoint(settings: Settings, index: IndexInfo | None = None) -> EmbeddingModel:
     """The embedding model's files, fetched if they are not on this machine yet.
 
     Args:
@@ -33,9 +33,11 @@ def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint
     Raises:
         IndexMismatchError: the index has another model, and this one would have to be fetched to say so.
         ModelUnavailableError: they cannot be had.
-        CheckpointError: they are not a usable BGE-M3 checkpoint.
+        CheckpointError: they are not a usable model.
+        InputError: prompts or a dimension are set that the model cannot have.
     """
-    from rag.checkpoint import inspect, locate, must_be_fetched
+    from rag.checkpoint import locate, must_be_fetched
+    from rag.embedding_model import inspect
 
     name, revision = settings.embedder.model, settings.embedder.revision
     if index is not None and index.model != name and must_be_fetched(name, revision):
@@ -43,10 +45,16 @@ def checkpoint(settings: Settings, index: IndexInfo | None = None) -> Checkpoint
             f"the index was made with {index.model!r}, and {name!r} is not on this machine: "
             f"pass --model {index.model} (RAG_EMBEDDER__MODEL), or use another --collection"
         )
-    return inspect(locate(name, revision), name)
+    return inspect(
+        locate(name, revision),
+        name,
+        query_prompt=settings.embedder.query_prompt,
+        passage_prompt=settings.embedder.passage_prompt,
+        truncate_dim=settings.embedder.truncate_dim,
+    )
 
 
-def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
+def embedder(settings: Settings, found: EmbeddingModel | None = None) -> Embedder:
     """The embedding model; its weights are loaded on first use, once for all that use it with equal settings.
 
     Args:
@@ -54,22 +62,45 @@ def embedder(settings: Settings, found: Checkpoint | None = None) -> Embedder:
 
     Raises:
         ModelUnavailableError: its files cannot be had.
-        CheckpointError: they are not a usable BGE-M3 checkpoint.
+        CheckpointError: they are not a usable model.
+        InputError: prompts, a dimension or a backend are set that the model cannot have.
     """
-    from rag.embedders.bge_m3 import BgeM3Embedder
+    from rag.embedders.shared_queries import SharedQueries
 
     found = found or checkpoint(settings)
     wanted = (found, settings.embedder)
     with _lock:
         shared = _embedders.get(wanted)
         if shared is None:
-            shared = _embedders[wanted] = BgeM3Embedder(
-                found,
-                device=settings.embedder.device,
-                dtype=settings.embedder.dtype,
-                batch_tokens=settings.embedder.batch_tokens,
-            )
+            shared = _embedders[wanted] = SharedQueries(_embedder(settings, found), kept=settings.embedder.query_cache)
     return shared
+
+
+def _embedder(settings: Settings, found: EmbeddingModel) -> Embedder:
+    from rag.sentence_model import SentenceModel
+
+    chosen = settings.embedder
+    if isinstance(found, SentenceModel):
+        from rag.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+        if chosen.backend != "torch":
+            raise InputError(
+                f"RAG_EMBEDDER__BACKEND is {chosen.backend!r} and {found.name!r} is a sentence-transformers model, "
+                "which torch computes: unset it"
+            )
+        return SentenceTransformerEmbedder(
+            found, device=chosen.device, dtype=chosen.dtype, batch_tokens=chosen.batch_tokens
+        )
+    from rag.embedders.bge_m3 import BgeM3Embedder
+
+    return BgeM3Embedder(
+        found,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        backend=chosen.backend,
+        batch_tokens=chosen.batch_tokens,
+        keep_copy=chosen.keep_copy,
+    )
 
 
 def store(settings: Settings) -> PassageStore:

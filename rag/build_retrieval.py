@@ -17,7 +17,7 @@ from rag.tuned import read as read_tuned
 if TYPE_CHECKING:
     from rag_config.settings import Settings
 
-    from rag.checkpoint import Checkpoint
+    from rag.embedding_model import EmbeddingModel
 
 DEPTH = 100
 """Candidates of each vector."""
@@ -28,7 +28,7 @@ _DOCUMENTS_FOR_WORDS = 200
 
 
 def retriever(
-    settings: Settings, embedder: Embedder, reader: PassageReader, ranking: Ranking, found: Checkpoint
+    settings: Settings, embedder: Embedder, reader: PassageReader, ranking: Ranking, found: EmbeddingModel
 ) -> Retriever:
     """Question to passages, as the settings say.
 
@@ -62,7 +62,7 @@ def retriever(
     )
 
 
-def _rewriters(settings: Settings, reader: PassageReader, found: Checkpoint) -> Iterator[QueryRewriter]:
+def _rewriters(settings: Settings, reader: PassageReader, found: EmbeddingModel) -> Iterator[QueryRewriter]:
     if settings.retrieval.romanised:
         from rag.language import primary
         from rag.romanisation.rewriter import RomanisedQuestions
@@ -85,11 +85,15 @@ def _rewriters(settings: Settings, reader: PassageReader, found: Checkpoint) -> 
 def _reranker(settings: Settings, embedder: Embedder) -> Reranker | None:
     kind = settings.retrieval.reranker
     if kind == "colbert":
-        from rag.embedders.bge_m3 import BgeM3Embedder
         from rag.rerankers.colbert import ColbertReranker
 
-        assert isinstance(embedder, BgeM3Embedder), "another embedder has no ColBERT vectors"
-        return ColbertReranker(embedder.late_interaction)
+        late_interaction = getattr(embedder, "late_interaction", None)
+        if late_interaction is None:
+            raise InputError(
+                f"retrieval.reranker is 'colbert' and {embedder.model!r} makes no vectors of tokens: "
+                "use a model in BGE-M3's layout, or another reranker"
+            )
+        return ColbertReranker(late_interaction)
     if kind == "cross-encoder":
         from rag.rerankers.cross_encoder import CrossEncoderReranker
 
@@ -98,7 +102,7 @@ def _reranker(settings: Settings, embedder: Embedder) -> Reranker | None:
             revision=settings.retrieval.reranker_revision,
             device=settings.embedder.device,
             dtype=settings.embedder.dtype,
-            batch_tokens=settings.embedder.batch_tokens,
+            batch_tokens=settings.embedder.batch_tokens or 2048,
         )
     if kind == "llm":
         from rag.rerankers.listwise import ListwiseReranker
@@ -113,7 +117,7 @@ def _require_language_model(settings: Settings, what: str) -> None:
         raise InputError(f"{what} needs a language model and none is configured: set RAG_LLM__MODEL, or turn it off")
 
 
-def ranking(settings: Settings, found: Checkpoint) -> Ranking:
+def ranking(settings: Settings, found: EmbeddingModel) -> Ranking:
     """How passages are ranked: the settings, else what `rag tune` keeps with the index, the model's card, the paper.
 
     Raises:
@@ -138,7 +142,7 @@ def ranking(settings: Settings, found: Checkpoint) -> Ranking:
     )
 
 
-def depth(settings: Settings, found: Checkpoint) -> int:
+def depth(settings: Settings, found: EmbeddingModel) -> int:
     """Candidates taken from each vector: the settings, else what `rag tune` keeps with the index.
 
     Raises:
@@ -148,7 +152,7 @@ def depth(settings: Settings, found: Checkpoint) -> int:
     return settings.retrieval.depth or (tuned.depth if tuned else None) or DEPTH
 
 
-def _tuned(settings: Settings, found: Checkpoint) -> Tuned | None:
+def _tuned(settings: Settings, found: EmbeddingModel) -> Tuned | None:
     """A collection on a server keeps none."""
     if settings.store.url:
         return None

@@ -19,12 +19,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from rag.fusion import numbered
 from rag.types import UNDETERMINED, Chunk, Embedding, Passage
 
 Collapse = Literal["translations", "near", "off"]
@@ -122,20 +124,19 @@ def _near_copies(passages: Sequence[Passage], vectors: Mapping[str, Embedding]) 
     chunks = [passages[group[0]].chunk for group in known]
     cosines = _cosines(chunks, vectors)
     letters: dict[int, frozenset[str]] = {}
-    heads: list[int] = []
-    for new, chunk in enumerate(chunks):
-        for head in heads:
-            if cosines[head, new] < _NEAR_COSINE or chunks[head].language != chunk.language:
-                continue
-            for each in (head, new):
-                letters.setdefault(each, _shingles(chunks[each].text))
-            alike = _share(letters[head], letters[new]) >= _NEAR_LETTERS
-            if alike and _numbers(chunks[head].text) == _numbers(chunk.text):
-                known[head].extend(known[new])
-                break
-        else:
-            heads.append(new)
-    return groups + [known[head] for head in heads]
+    languages = _languages(chunks)
+    near = (cosines >= _NEAR_COSINE) & (languages[:, None] == languages[None, :])
+    folded: set[int] = set()
+    for head, new in np.argwhere(np.triu(near, 1).T)[:, ::-1].tolist():  # each new one with the heads before it
+        if head in folded or new in folded:
+            continue
+        for each in (head, new):
+            letters.setdefault(each, _shingles(chunks[each].text))
+        alike = _share(letters[head], letters[new]) >= _NEAR_LETTERS
+        if alike and _numbers(chunks[head].text) == _numbers(chunks[new].text):
+            known[head].extend(known[new])
+            folded.add(new)
+    return groups + [group for head, group in enumerate(known) if head not in folded]
 
 
 def _translations(
@@ -171,7 +172,7 @@ def _translations(
 
 def _evidence(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Matrix:
     """(n, n), symmetric: how much speaks for two being translations; -inf where something rules it out."""
-    languages = np.array([chunk.language for chunk in chunks], dtype=object)
+    languages = _languages(chunks)
     possible = languages[:, None] != languages[None, :]
     tokens = np.array([max(len(vectors[chunk.text_hash].sparse.ids), 1) for chunk in chunks], dtype=np.float64)
     possible &= np.abs(np.log(tokens[:, None] / tokens[None, :])) <= np.log(_LONGER)
@@ -183,12 +184,12 @@ def _evidence(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Mat
     return evidence
 
 
-def _rivals(cosines: _Matrix, languages: NDArray[np.object_]) -> _Matrix:
+def _rivals(cosines: _Matrix, languages: NDArray[np.intp]) -> _Matrix:
     """(n, n), symmetric: for (a, b) the highest cosine of a to others of b's language, or of b to others of a's."""
     nearest = np.full(cosines.shape, -np.inf)
     without_itself = cosines.copy()
     np.fill_diagonal(without_itself, -np.inf)
-    for language in set(languages.tolist()):
+    for language in range(int(languages.max(initial=-1)) + 1):
         columns = np.flatnonzero(languages == language)
         near = without_itself[:, columns]
         if len(columns) > 1:
@@ -201,6 +202,11 @@ def _rivals(cosines: _Matrix, languages: NDArray[np.object_]) -> _Matrix:
     return rivals
 
 
+def _languages(chunks: Sequence[Chunk]) -> NDArray[np.intp]:
+    """(n,) a number for the language of each."""
+    return numbered([chunk.language for chunk in chunks])
+
+
 def _cosines(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Matrix:
     dense = [vectors[chunk.text_hash].dense for chunk in chunks]
     matrix = np.array(dense, dtype=np.float64).reshape(len(chunks), -1 if dense else 0)
@@ -210,8 +216,11 @@ def _cosines(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Matr
 
 def _numbers(text: str) -> frozenset[str]:
     """Runs of digits of any script, in ASCII without leading zeros: 1.000 and 1,000 hold the same."""
-    runs = _DIGITS.findall(unicodedata.normalize("NFKC", text))
-    return frozenset("".join(str(unicodedata.digit(digit)) for digit in run).lstrip("0") or "0" for run in runs)
+    runs = set(_DIGITS.findall(unicodedata.normalize("NFKC", text)))
+    return frozenset(
+        (run if run.isascii() else "".join(str(unicodedata.digit(digit)) for digit in run)).lstrip("0") or "0"
+        for run in runs
+    )
 
 
 def _shared_numbers(chunks: Sequence[Chunk]) -> _Matrix:
@@ -229,7 +238,7 @@ def _shared_numbers(chunks: Sequence[Chunk]) -> _Matrix:
 def _places(chunks: Sequence[Chunk]) -> _Matrix:
     """(n, n): 1 for the same place of two files but for the languages' tags, -1 for two that have tags but differ."""
     found = [_place(chunk) for chunk in chunks]
-    places = np.array([place for place, _ in found], dtype=object)
+    places = numbered([place for place, _ in found])
     tagged = np.array([has_tag for _, has_tag in found], dtype=bool)
     same = places[:, None] == places[None, :]
     return np.where(
@@ -239,11 +248,20 @@ def _places(chunks: Sequence[Chunk]) -> _Matrix:
 
 def _place(chunk: Chunk) -> tuple[str, bool]:
     """The URI without its folders and parts of its name that are the passage's language, and whether there are any."""
-    tag = regex.escape(chunk.language.partition("-")[0])
-    region = r"(?:[-_][A-Za-z]{2,4})?"
-    folders, removed_folders = regex.subn(rf"(?<=/){tag}{region}/", "", chunk.uri, flags=regex.IGNORECASE)
-    place, removed_parts = regex.subn(rf"[._-]{tag}{region}(?=\.[^/]*$|$)", "", folders, flags=regex.IGNORECASE)
+    in_folders, in_name = _tags(chunk.language.partition("-")[0])
+    folders, removed_folders = in_folders.subn("", chunk.uri)
+    place, removed_parts = in_name.subn("", folders)
     return place, bool(removed_folders or removed_parts)
+
+
+@cache
+def _tags(language: str) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
+    """A folder that is named by the language, and a part of a file's name."""
+    tag = rf"{regex.escape(language)}(?:[-_][A-Za-z]{{2,4}})?"
+    return (
+        regex.compile(rf"(?<=/){tag}/", regex.IGNORECASE),
+        regex.compile(rf"[._-]{tag}(?=\.[^/]*$|$)", regex.IGNORECASE),
+    )
 
 
 def _shingles(text: str) -> frozenset[str]:

@@ -95,19 +95,21 @@ def rank(
     if ranking.normalizes:
         own = np.array([[primary(language) == asked_in for language in held]])
         levels, more = levelled(joined, numbered(held), own, ranking)
-    scores = joined - levels - more
+    # As lists: one element of an array costs as much as all else that is done with it here.
+    scores, fused_scores = (joined - levels - more)[0].tolist(), joined[0].tolist()
+    level_of, handicap_of = levels[0].tolist(), more[0].tolist()
     kept = np.flatnonzero(joined[0] > -np.inf).tolist()
-    kept.sort(key=lambda at: (-scores[0, at], candidates[at].chunk.id))
+    kept.sort(key=lambda at: (-scores[at], candidates[at].chunk.id))
     return [
         Passage(
             place,
             candidates[at].chunk,
-            float(scores[0, at]),
+            scores[at],
             candidates[at].dense_score,
             candidates[at].sparse_score,
-            fused_score=float(joined[0, at]),
-            level=float(levels[0, at]),
-            handicap=float(more[0, at]),
+            fused_score=fused_scores[at],
+            level=level_of[at],
+            handicap=handicap_of[at],
         )
         for place, at in enumerate(kept[:limit], start=1)
     ]

@@ -1,4 +1,7 @@
-"""Fetches a checkpoint from the Hugging Face hub: from the local cache if it is whole there, else over the network."""
+"""Fetches a model from the Hugging Face hub: from the local cache if it is whole there, else over the network.
+
+It is in BGE-M3's layout where its repository has one of the two heads, else in that of sentence-transformers.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ from logging import getLogger
 from pathlib import Path
 from shutil import disk_usage
 
+from rag import sentence_files
+from rag.checkpoint import HEADS
 from rag.errors import CheckpointError, ModelUnavailableError
 from rag.rendering.text import readable_size
 
 DEFAULT_REVISIONS = {"BAAI/bge-m3": "5617a9f61b028005a4858fdac845db406aefb181"}
 """Commits this version was written for; every other model is taken at `main`."""
 
-REQUIRED = ("config.json", "tokenizer.json", "sparse_linear.pt", "colbert_linear.pt")
+REQUIRED = ("config.json", "tokenizer.json", *HEADS)
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Either will do; only the first that a repository has is fetched."""
 OPTIONAL = ("README.md",)
@@ -38,7 +43,8 @@ def fetch(model: str, revision: str | None, *, endpoint: str | None = None, cach
     Raises:
         ModelUnavailableError: the hub cannot be reached, does not know the model, or does not hand it out, or the disk
             has too little room.
-        CheckpointError: the repository lacks a file without which it cannot be a BGE-M3 checkpoint; nothing is fetched.
+        CheckpointError: the repository lacks a file without which it is neither a BGE-M3 checkpoint nor a
+            sentence-transformers model; nothing is fetched.
     """
     import httpx2
     from huggingface_hub import snapshot_download
@@ -106,12 +112,20 @@ def _cached(model: str, revision: str, cache: Path | None) -> Path | None:
     """The snapshot in the cache if it is whole; a file appears in a snapshot only after it has been fetched fully."""
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
-    if not isinstance(config, str):
+    known = (
+        try_to_load_from_cache(model, name, cache_dir=cache, revision=revision)
+        for name in ("config.json", sentence_files.MODULES)
+    )
+    folder = next((Path(file).parent for file in known if isinstance(file, str)), None)
+    if folder is None:
         return None
-    folder = Path(config).parent
     whole = all((folder / name).exists() for name in REQUIRED) and any((folder / name).exists() for name in WEIGHTS)
-    return folder if whole else None
+    if whole:
+        return folder
+    # With one head it is a BGE-M3 checkpoint of which the other has not been fetched; of BAAI/bge-m3 another library
+    # may have fetched all but the heads.
+    in_bge_m3_layout = model in DEFAULT_REVISIONS or any((folder / name).exists() for name in HEADS)
+    return folder if not in_bge_m3_layout and sentence_files.is_whole(folder) else None
 
 
 def _listed(model: str, revision: str, endpoint: str | None, timeout: float | None = None) -> dict[str, int]:
@@ -124,14 +138,17 @@ def _listed(model: str, revision: str, endpoint: str | None, timeout: float | No
 
 def _wanted(model: str, sizes: dict[str, int]) -> dict[str, int]:
     """Name and size in bytes of the files to fetch, out of those in the repository."""
+    if sentence_files.MODULES in sizes and not any(name in sizes for name in HEADS):
+        return {name: sizes[name] for name in sentence_files.wanted(list(sizes))}
     missing = [name for name in REQUIRED if name not in sizes]
     weights = next((name for name in WEIGHTS if name in sizes), None)
     if weights is None:
         missing.append(" or ".join(WEIGHTS))
     if missing or weights is None:
         raise CheckpointError(
-            f"{model!r} on the hub has no {', no '.join(missing)}, so it is not a BGE-M3 checkpoint; "
-            "use BAAI/bge-m3 or a model fine-tuned from it that was saved with its heads"
+            f"{model!r} on the hub has no {', no '.join(missing)}, so it is not a BGE-M3 checkpoint, and no "
+            f"{sentence_files.MODULES} of sentence-transformers; use BAAI/bge-m3, a model fine-tuned from it that was "
+            "saved with its heads, or a sentence-transformers model"
         )
     names = [*REQUIRED, weights, *(name for name in OPTIONAL if name in sizes)]
     return {name: sizes[name] for name in names}

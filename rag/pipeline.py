@@ -109,9 +109,13 @@ class CrossLingualRAG:
         """
         stored = self._store.embeddings([passage.chunk.text_hash for passage in passages])
         embeddings = [stored.get(passage.chunk.text_hash) for passage in passages]
+        # Words are weighed by the passages that were searched: a tenant's are all of one.
+        tenant_key = self._store.info().tenant_key
+        named = {tenant_key: passages[0].chunk.metadata[tenant_key]} if tenant_key and passages else {}
+        where = Where(metadata=named)
         # A passage shares words with the wording that found it.
         wordings = {passage.wording or question for passage in passages} | {question}
-        terms = {wording: self._retriever.matched_terms(wording, embeddings) for wording in wordings}
+        terms = {wording: self._retriever.matched_terms(wording, embeddings, where) for wording in wordings}
         return [terms[passage.wording or question][at] for at, passage in enumerate(passages)]
 
     def ask(

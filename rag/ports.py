@@ -125,6 +125,17 @@ class PassageReader(Protocol):
         """
         ...
 
+    def weighted(self, query: Embedding, where: Where = ANYWHERE) -> Embedding:
+        """A question's embedding as `candidates` compares it; it may be given in place of the question's.
+
+        Lexical weights that are counts of terms (`rag.bm25.TermCounts`) become BM25's, by how rare the terms are among
+        the passages, or the tenant's; others stay as they are.
+
+        Raises:
+            InputError: the index separates tenants, and `where.metadata` names none.
+        """
+        ...
+
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of texts by `Chunk.text_hash`; unknown hashes are left out."""
         ...

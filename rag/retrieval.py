@@ -136,17 +136,20 @@ class Retriever:
         passages = self._reranked(question, passages, ranking, notes)
         return Retrieved(self._chosen(passages, k), ranking, tuple(notes.lines), notes.usage)
 
-    def matched_terms(self, question: str, passages: Sequence[Embedding | None]) -> list[tuple[MatchedTerm, ...]]:
+    def matched_terms(
+        self, question: str, passages: Sequence[Embedding | None], where: Where = ANYWHERE
+    ) -> list[tuple[MatchedTerm, ...]]:
         """The words of `question` that each passage shares, the one with the highest weight first.
 
         Args:
             passages: embeddings of passages; of None nothing is known, and no term is given.
+            where: whose they are, where the index separates tenants.
 
         Raises:
             InputError: the question is empty or longer than the model's window.
         """
         _refuse_empty(question)
-        query = self._embedded(question).sparse
+        query = self._reader.weighted(self._embedded(question), where).sparse
         words = self._embedder.terms(question)
         return [() if passage is None else _shared(query, passage.sparse, words) for passage in passages]
 
@@ -175,6 +178,7 @@ class Retriever:
             ranking = replace(ranking, level_enough=min(ranking.level_enough, of_each - 1))
         # What is folded into another is to be replaced.
         wanted = k if self._stages.collapse == "off" else 3 * k
+        query = self._reader.weighted(query, where)
         centre = self._reader.centre(where) if ranking.centres else None
         if centre is not None and centre.shape == query.dense.shape:  # else the store says what does not fit
             query = replace(query, dense=centred(query.dense, centre, ranking.centring))
@@ -227,16 +231,20 @@ class Retriever:
 
     def _chosen(self, passages: list[Passage], k: int) -> list[Passage]:
         """`k` different ones, places of languages kept."""
-        results = passages
+        results, copies = passages, dict[str, tuple[Passage, ...]]()
         if self._stages.collapse != "off" and len(passages) > 1:
             near = passages[: min(max(_COLLAPSE_DEPTH, 3 * k), _COLLAPSE_MOST)]
             vectors = self._reader.embeddings([passage.chunk.text_hash for passage in near])
             groups = collapse(
                 passages, vectors, mode=self._stages.collapse, similarity=self._stages.collapse_similarity
             )
-            results = [replace(group.passage, copies=tuple(copy.chunk for copy in group.copies)) for group in groups]
+            results = [group.passage for group in groups]
+            copies = {group.passage.chunk.id: group.copies for group in groups if group.copies}
         chosen = apply(results, k, self._stages.quotas) if self._stages.quotas else results[:k]
-        return [replace(passage, rank=place) for place, passage in enumerate(chosen, start=1)]
+        return [
+            replace(passage, rank=place, copies=tuple(copy.chunk for copy in copies.get(passage.chunk.id, ())))
+            for place, passage in enumerate(chosen, start=1)
+        ]
 
     def _expanded(self, where: Where) -> Where:
         """`where` with its source globs turned into the URIs of the documents they match."""

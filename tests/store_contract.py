@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rag.bm25 import TermCounts, frequencies, saturated, weighted
 from rag.errors import IndexMismatchError, InputError, StoreError
 from rag.identity import point_id, text_hash
 from rag.ports import PassageStore
@@ -29,6 +30,7 @@ DIMENSION = 8
 INFO = IndexInfo(SCHEMA_VERSION, "0123456789abcdef", "tiny-model", DIMENSION)
 WITH_TENANTS = dataclasses.replace(INFO, tenant_key="team")
 VOCABULARY = 300
+SHARED_TERM = 2**32 - 5
 
 Reopen = Callable[[PassageStore], PassageStore]
 Stored = tuple[list[Chunk], list[Embedding]]
@@ -82,6 +84,23 @@ def make_document(uri: str, version: str, size: int, seed: int = 0, **fields: ob
         for ordinal in range(size)
     ]
     return chunks, [make_embedding(1000 * seed + ordinal) for ordinal in range(size)]
+
+
+def make_terms(uri: str, size: int, seed: int, **fields: object) -> Stored:
+    """A document whose passages share one term, and have others of 32 bits more or less often."""
+    chunks, embeddings = make_document(uri, "v1", size, seed, **fields)
+    random = np.random.default_rng(seed)
+    sparse = []
+    for _ in chunks:
+        ids = np.unique(np.append(random.geometric(0.2, 12).clip(1, 40) * 104_729_001, SHARED_TERM)).astype(np.uint32)
+        sparse.append(SparseVector(ids, saturated(random.integers(1, 4, ids.size).astype(np.float64))))
+    return chunks, [Embedding(each.dense, terms) for each, terms in zip(embeddings, sparse, strict=True)]
+
+
+def make_question(seed: int) -> Embedding:
+    """With counts of terms that passages of `make_terms` have."""
+    ids = np.unique(np.append(np.random.default_rng(seed).geometric(0.2, 6).clip(1, 40) * 104_729_001, SHARED_TERM))
+    return Embedding(make_embedding(seed).dense, TermCounts(ids.astype(np.uint32), np.ones(ids.size, np.float32)))
 
 
 def put(store: PassageStore, stored: Stored) -> None:
@@ -198,6 +217,66 @@ class StoreContract:
         assert list(store.chunks("file:///a")) == []
         assert store.document("file:///a") is None
         assert store.embeddings(["00"]) == {}
+
+    # Terms of a question that are to be weighed by the passages
+
+    def test_a_question_s_terms_are_weighed_by_how_rare_they_are_among_the_live_passages(
+        self, store: PassageStore
+    ) -> None:
+        held: dict[str, tuple[str, Embedding]] = {}
+        for number, language in enumerate(("en", "de", "ja")):
+            document = make_terms(f"file:///{language}", 40, seed=number, language=language)
+            put(store, document)
+            held |= {chunk.id: (language, each) for chunk, each in zip(*document, strict=True)}
+        staged = make_terms("file:///staged", 60, seed=9)
+        store.stage(*staged)  # of these nobody sees anything, nor are they counted
+        for seed in range(5):
+            query = make_question(seed)
+            assert isinstance(query.sparse, TermCounts)
+            known = frequencies((language, each.sparse.ids) for language, each in held.values())
+            scored = dataclasses.replace(query, sparse=weighted(query.sparse, known))
+            expected = {key: sparse_score(scored, each) for key, (_, each) in held.items()}
+            best = sorted(expected, key=lambda key: -expected[key])[:5]
+            found = {each.chunk.id: each.sparse_score for each in store.candidates(query, 20)}
+            assert set(best) <= set(found)
+            assert len(set(expected.values())) > 20  # else nothing was told apart
+            for key, score in found.items():
+                assert score == pytest.approx(expected[key], abs=1e-6)
+
+    def test_what_is_rare_follows_the_passages_that_come_and_go(self, store: PassageStore) -> None:
+        first = make_terms("file:///first", 4, seed=1)
+        question = TermCounts(np.array([SHARED_TERM, 2**32 - 1], np.uint32), np.ones(2, np.float32))
+        query = Embedding(make_embedding(5).dense, question)
+
+        def weight_of_the_term() -> float:
+            scores = {each.chunk.id: each.sparse_score for each in store.candidates(query, 50)}
+            of_passage = dict(zip(first[1][0].sparse.ids.tolist(), first[1][0].sparse.weights.tolist(), strict=True))
+            return float(scores[first[0][0].id] / of_passage[SHARED_TERM])
+
+        put(store, first)
+        alone = weight_of_the_term()
+        put(store, make_document("file:///others", "v1", 30, seed=3))
+        among_others = weight_of_the_term()
+        store.remove("file:///others")
+        assert alone < among_others < 0.5
+        assert weight_of_the_term() == pytest.approx(alone, abs=1e-6)
+
+    def test_words_are_weighed_by_the_passages_of_the_tenant_alone(self, shared: PassageStore) -> None:
+        ops = make_terms("file:///ops", 5, seed=1, metadata={"team": "ops"})
+        put(shared, ops)
+        query = make_question(1)
+        where = Where(metadata={"team": "ops"})
+        before = {each.chunk.id: each.sparse_score for each in shared.candidates(query, 50, where)}
+        put(shared, make_terms("file:///law", 50, seed=2, metadata={"team": "law"}))
+        assert before == {each.chunk.id: each.sparse_score for each in shared.candidates(query, 50, where)}
+        assert max(before.values()) > 0
+
+    def test_an_empty_index_and_a_question_without_terms_are_no_error(self, store: PassageStore) -> None:
+        assert store.candidates(make_question(1), 10) == []
+        put(store, make_terms("file:///a", 3, seed=1))
+        nothing = TermCounts(np.array([], np.uint32), np.array([], np.float32))
+        found = store.candidates(Embedding(make_embedding(5).dense, nothing), 10)
+        assert [each.sparse_score for each in found] == [0.0, 0.0, 0.0]
 
     # Filtering
 

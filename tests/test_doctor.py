@@ -24,7 +24,7 @@ from rag_config.settings import Settings
 from ingest.api import ingest
 from ingest.cli import command as ingest_command
 from rag import build
-from rag.checkpoint import BUNDLED
+from rag.checkpoint import BUNDLED, Checkpoint
 from rag.commands.doctor import doctor
 from rag.commands.shared import load_settings, run
 from rag.doctor import Finding, Limits, examine
@@ -36,7 +36,7 @@ from tests.qdrant_server import qdrant_server, two_free_ports
 
 KEY = "sk-planted-1234567890"
 EVERY_CHECK = [
-    *("python", "packages", "imports", "settings", "model", "weights", "tokenizer", "device", "memory"),
+    *("python", "packages", "imports", "settings", "model", "weights", "tokenizer", "device", "step", "memory"),
     *("store", "disk", "index", "index model", "endpoint", "model list", "answer"),
 ]
 
@@ -344,10 +344,32 @@ def test_a_model_larger_than_memory_is_named_with_what_it_takes(library: Setting
     assert findings(library, limits=Limits(ample_memory=10**15))["memory"].status == "warn"
 
 
+def test_the_step_is_told_as_set_as_measured_or_as_still_to_be_measured(
+    library: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from rag.embedders.encoder import PackedEncoder
+    from rag.embedders.step_budget import step_budget
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exact = library.model_copy(update={"embedder": library.embedder.model_copy(update={"dtype": "float32"})})
+    assert findings(exact)["step"].detail.startswith("not measured yet")
+    found = build.checkpoint(exact)
+    assert isinstance(found, Checkpoint)
+    budget = step_budget(PackedEncoder(found, torch.device("cpu"), torch.float32))
+    assert findings(exact)["step"].detail.startswith(
+        f"{budget.tokens} tokens, measured (tokens through one layer at 512: "
+    )
+    given = library.model_copy(update={"embedder": library.embedder.model_copy(update={"batch_tokens": 300})})
+    assert findings(given)["step"].detail == "300 tokens, as set"
+
+
 def test_the_model_s_size_is_that_of_its_weights(library: Settings) -> None:
     from safetensors import safe_open
 
     found = build.checkpoint(library)
+    assert isinstance(found, Checkpoint)
     with safe_open(found.weights, framework="np") as file:
         names = [name for name in file.keys() if not re.search("pooler|token_type", name)]  # noqa: SIM118
         stored = sum(file.get_tensor(name).size for name in names)  # the token type is added to the positions

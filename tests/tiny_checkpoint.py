@@ -27,14 +27,14 @@ def write_tiny_checkpoint(
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     _write_json(
         folder / "tokenizer_config.json",
         {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
         | {"mask_token": "<mask>", "model_max_length": 8192, "tokenizer_class": "XLMRobertaTokenizer"},
     )
     configuration = XLMRobertaConfig(
-        vocab_size=json.loads(_tokenizer())["added_tokens"][-1]["id"] + 1,
+        vocab_size=json.loads(tokenizer_json())["added_tokens"][-1]["id"] + 1,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
@@ -81,7 +81,7 @@ def _values(name, shape, generator):  # untyped: keeps torch out of the module's
 
 
 @cache
-def _tokenizer() -> str:
+def tokenizer_json() -> str:
     """XLM-R's kind of tokenizer.json, its unigram pieces trained on the tiny corpus."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2

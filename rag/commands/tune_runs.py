@@ -139,12 +139,12 @@ def _over_index(
         dataset = _chosen(gold.read(path, documents, KnownSources(documents).one), choice)
         refuse_long_questions(dataset, embedder)
         texts = [question.text for question in dataset.questions]
+        where = Where(languages=choice.languages)
         queries = [
-            query
+            store.weighted(query, where)
             for first in range(0, len(texts), _QUESTIONS_AT_ONCE)
             for query in embedder.embed_queries(texts[first : first + _QUESTIONS_AT_ONCE])
         ]
-        where = Where(languages=choice.languages)
         own = [query.sparse.own_score for query in queries]
         centre = store.centre(where) if present.centring else None
         if centre is not None:

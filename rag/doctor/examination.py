@@ -62,6 +62,7 @@ def examine(settings: Settings, *, offline: bool = False, limits: Limits | None 
         ("weights", model.weights, 60),
         ("tokenizer", model.tokenizer, 60),
         ("device", machine.device, 60),
+        ("step", machine.step, 60),
         ("memory", machine.memory, 60),
         ("store", index.place, patience.connect_seconds + 10),
         ("disk", index.disk, 10),

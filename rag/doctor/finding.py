@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rag_config.settings import Settings
 
-    from rag.checkpoint import Checkpoint
     from rag.doctor.endpoint import Probe
+    from rag.embedding_model import EmbeddingModel
 
 Status = Literal["pass", "warn", "fail"]
 """`fail`: something is broken and a command would stop on it; `warn`: it works, with less than one would want."""
@@ -78,17 +78,24 @@ class Setup:
         self.limits = limits
 
     @cached_property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> EmbeddingModel:
         """The embedding model's files, which are never fetched.
 
         Raises:
             ModelUnavailableError, CheckpointError: they are not on this machine, or not usable.
+            InputError: prompts or a dimension are set that the model cannot have.
         """
-        from rag.checkpoint import inspect
         from rag.doctor.model import on_this_machine
+        from rag.embedding_model import inspect
 
         embedder = self.settings.embedder
-        return inspect(on_this_machine(embedder.model, embedder.revision), embedder.model)
+        return inspect(
+            on_this_machine(embedder.model, embedder.revision),
+            embedder.model,
+            query_prompt=embedder.query_prompt,
+            passage_prompt=embedder.passage_prompt,
+            truncate_dim=embedder.truncate_dim,
+        )
 
     @cached_property
     def probe(self) -> Probe:

@@ -40,6 +40,31 @@ def device(setup: Setup) -> Verdict:
     return passed(text)
 
 
+def step(setup: Setup) -> Verdict | None:
+    """How many tokens a forward pass has, and why."""
+    given = setup.settings.embedder.batch_tokens
+    if given is not None:
+        return passed(f"{given} tokens, as set")
+    from rag.embedders.devices import choose_device, choose_dtype
+
+    try:
+        chosen = choose_device(setup.settings.embedder.device)
+        dtype = choose_dtype(setup.settings.embedder.dtype, chosen)
+        found = setup.checkpoint
+    except RagError:
+        return None
+    if not isinstance(found, Checkpoint) or setup.settings.embedder.backend != "torch":
+        return None
+    from rag.embedders.encoder import step_setup, step_sizes
+    from rag.embedders.step_budget import known_step_budget
+
+    known = known_step_budget(step_setup(found, chosen, dtype), step_sizes(chosen))
+    if known is None:
+        return passed("not measured yet: the first large ingestion does, in half a second")
+    speeds = ", ".join(f"{tokens}: {speed / 1000:.1f}k/s" for tokens, speed in known.speeds.items())
+    return passed(f"{known.tokens} tokens, measured (tokens through one layer at {speeds})")
+
+
 def memory(setup: Setup) -> Verdict | None:
     """Is there room for the model in the precision it will have?"""
     from rag.embedders.devices import choose_device, choose_dtype
@@ -47,9 +72,12 @@ def memory(setup: Setup) -> Verdict | None:
     try:
         chosen = choose_device(setup.settings.embedder.device)
         dtype = choose_dtype(setup.settings.embedder.dtype, chosen)
-        weights = parameters(setup.checkpoint) * dtype.itemsize
+        found = setup.checkpoint
     except RagError:
         return None
+    if not isinstance(found, Checkpoint):
+        return None
+    weights = parameters(found) * dtype.itemsize
     if chosen.type != "cpu":
         return passed(f"{readable_size(weights)} of weights go to {chosen}")
     need = _WITH_COPIES * weights + setup.limits.working_memory

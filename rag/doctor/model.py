@@ -48,7 +48,13 @@ def files(setup: Setup) -> Verdict:
     except (ModelUnavailableError, CheckpointError) as error:
         return failed_by(error)
     from rag.checkpoint import BUNDLED
+    from rag.sentence_model import SentenceModel
 
+    if isinstance(found, SentenceModel):
+        return passed(
+            f"{name} ({found.folder}), of sentence-transformers, dimension {found.dimension}, window {found.window} "
+            f"tokens, prompts {found.query_prompt!r} and {found.passage_prompt!r}, fingerprint {found.fingerprint[:12]}"
+        )
     where = "bundled" if name in BUNDLED else str(found.folder)
     return passed(
         f"{name} ({where}), {readable_size(found.weights.stat().st_size)}, both heads, dimension {found.hidden_size}, "
@@ -63,7 +69,10 @@ def weights(setup: Setup) -> Verdict | None:
     except (ModelUnavailableError, CheckpointError):
         return None
     from rag.catalogue.examination import require_colbert_head, require_sparse_head, require_weights
+    from rag.sentence_model import SentenceModel
 
+    if isinstance(found, SentenceModel):  # to open its weights is to load the model
+        return None
     for require in (require_weights, require_sparse_head, require_colbert_head):
         require(found)
     return passed(f"{found.weights.name}, {found.sparse_head.name} and {found.colbert_head.name} open")
@@ -76,7 +85,10 @@ def tokenizer(setup: Setup) -> Verdict | None:
     except (ModelUnavailableError, CheckpointError):
         return None
     from rag.catalogue.examination import require_tokenizer
+    from rag.sentence_model import SentenceModel
 
+    if isinstance(found, SentenceModel):
+        return None
     require_tokenizer(found)
     return passed(f"{found.tokenizer.name} loads; vocabulary of {found.vocabulary_size}")
 

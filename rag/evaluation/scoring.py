@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.bm25 import TermCounts, frequencies, weighted
 from rag.centring import centred
 from rag.evaluation.datasets import Dataset
 from rag.evaluation.pools import Pool
@@ -48,8 +49,8 @@ class Vectors:
     Attributes:
         documents: dense, float32 of shape (documents, dimension), unit norm.
         questions: dense, float32 of shape (questions, dimension), unit norm.
-        sparse_documents: float32 of shape (documents, token ids).
-        sparse_questions: float32 of shape (questions, token ids).
+        sparse_documents: float32 of shape (documents, tokens that occur).
+        sparse_questions: float32 of shape (questions, tokens that occur).
         seconds: wall time it took to make them.
         remarks: what a reader of the figures must know; one line each.
     """
@@ -115,18 +116,24 @@ def embed(dataset: Dataset, embedder: Embedder, on_progress: Callable[[int, int]
         questions = [vector_of[question.id] for question in dataset.questions]
     else:
         questions = in_batches(asked, embedder.embed_queries)
+        known = frequencies(
+            (document.language, each.sparse.ids) for document, each in zip(dataset.documents, documents, strict=True)
+        )
+        questions = [
+            replace(each, sparse=weighted(each.sparse, known)) if isinstance(each.sparse, TermCounts) else each
+            for each in questions
+        ]
     return replace(vectors(documents, questions), seconds=perf_counter() - started, remarks=remarks)
 
 
 def vectors(documents: Sequence[Embedding], questions: Sequence[Embedding]) -> Vectors:
     """Embeddings, at least one of each, as matrices."""
-    ids = [each.sparse.ids for each in (*documents, *questions)]
-    width = max((int(some[-1]) + 1 for some in ids if len(some)), default=1)
+    ids = np.unique(np.concatenate([each.sparse.ids for each in (*documents, *questions)]))
     return Vectors(
         np.stack([each.dense for each in documents]),
         np.stack([each.dense for each in questions]),
-        _sparse(documents, width),
-        _sparse(questions, width),
+        _sparse(documents, ids),
+        _sparse(questions, ids),
     )
 
 
@@ -203,13 +210,14 @@ def order(
         yield row[:count]
 
 
-def _sparse(embeddings: Sequence[Embedding], width: int) -> csr_array:
+def _sparse(embeddings: Sequence[Embedding], known: NDArray[np.uint32]) -> csr_array:
+    """A column for each of `known`: the terms of BM25 are any of 32 bits."""
     from scipy.sparse import csr_array
 
     rows = [each.sparse for each in embeddings]
     starts = np.concatenate([[0], np.cumsum([len(row.ids) for row in rows])])
-    ids = np.concatenate([row.ids for row in rows]).astype(np.int64)
-    return csr_array((np.concatenate([row.weights for row in rows]), ids, starts), shape=(len(rows), width))
+    columns = np.searchsorted(known, np.concatenate([row.ids for row in rows]))
+    return csr_array((np.concatenate([row.weights for row in rows]), columns, starts), shape=(len(rows), len(known)))
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.bm25 import TermCounts
 from rag.errors import IndexMismatchError, IndexMissingError, StoreError
-from rag.stores.centres import Centres
 from rag.stores.edge_shard import EdgeShard
 from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
 from rag.stores.language_shares import most_first, shares
 from rag.stores.points import StoredPoint, candidates_of, chunks_of
+from rag.stores.samples import Samples
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
+    LANGUAGE,
     LIVE,
     SCHEMA_VERSION,
     STAGED,
@@ -38,7 +40,7 @@ from rag.stores.schema import (
     require_storable,
     selection_of,
 )
-from rag.stores.tenants import require_own, require_tenant
+from rag.stores.tenants import require_own, tenant_of
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 _log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class EdgeStore:
         self._shared = shared_shard(folder, idle_seconds, wait_seconds)
         # (uri, version) staged and not committed → its chunk count; changed only inside `self._shared.use`.
         self._pending: dict[tuple[str, str], int] = {}
-        self._centres = Centres(self._some)
+        self._samples = Samples(self._first)
 
     def info(self) -> IndexInfo:
         """What the index was made with; reads one small file and waits for nobody."""
@@ -99,10 +101,11 @@ class EdgeStore:
         """
         selected = selection_of(where)
         index = self.info()
-        require_tenant(where, index.tenant_key)
+        tenant = tenant_of(where, index.tenant_key)
         if selected is None:
             return []
         require_query(query, index.dimension)
+        query = self._samples.weighted(query, tenant)
         with self._use() as shard:
             some = shares(shard.languages(), selected, language_depth, complete=True) if language_depth else []
             union, sparse_scores = shard.nearest(query, depth, selected, some)
@@ -119,9 +122,17 @@ class EdgeStore:
         Raises:
             InputError: the index has tenants, and `where.metadata` names none.
         """
-        tenant_key = self.info().tenant_key
-        require_tenant(where, tenant_key)
-        return self._centres.of((tenant_key, where.metadata[tenant_key]) if tenant_key is not None else None)
+        return self._samples.centre(tenant_of(where, self.info().tenant_key))
+
+    def weighted(self, query: Embedding, where: Where = ANYWHERE) -> Embedding:
+        """A question as `candidates` compares it, see `Samples.weighted`.
+
+        Raises:
+            InputError: the index has tenants, and `where.metadata` names none.
+        """
+        if not isinstance(query.sparse, TermCounts):
+            return query
+        return self._samples.weighted(query, tenant_of(where, self.info().tenant_key))
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -198,7 +209,7 @@ class EdgeStore:
                 self._give_up()
                 raise
             self._forget(uri)
-        self._centres.forget()
+        self._samples.forget()
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
@@ -206,7 +217,7 @@ class EdgeStore:
             shard.delete({"uri": [uri]})
             shard.flush()
             self._forget(uri)
-        self._centres.forget()
+        self._samples.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
@@ -234,9 +245,9 @@ class EdgeStore:
             self._give_up()
             self._shared.close()
 
-    def _some(self, where: Conditions, count: int) -> list[StoredPoint]:
+    def _first(self, where: Conditions, count: int, *, terms: bool) -> list[StoredPoint]:
         with self._use() as shard:
-            return list(islice(shard.scroll(where, fields=(), with_embedding=True), count))
+            return list(islice(shard.scroll(where, (LANGUAGE,), with_embedding=not terms, with_terms=terms), count))
 
     def _use(self) -> AbstractContextManager[EdgeShard]:
         self._folder.info()  # where there is no index, no lock is to make a folder

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexBusyError, StoreError
 from rag.stores.language_shares import Share
-from rag.stores.points import StoredPoint, embedding_of
+from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
     DENSE,
     INTEGER_FIELDS,
@@ -136,7 +136,11 @@ class EdgeShard:
             return self._shard.count(edge.CountRequest(filter=_filter(where), exact=True))
 
     def scroll(
-        self, where: Conditions, fields: Sequence[str] | None = None, with_embedding: bool = False
+        self,
+        where: Conditions,
+        fields: Sequence[str] | None = None,
+        with_embedding: bool = False,
+        with_terms: bool = False,
     ) -> Iterator[StoredPoint]:
         """All matching points, by id; `fields` limits the payload to the fields named."""
         import qdrant_edge as edge
@@ -148,13 +152,14 @@ class EdgeShard:
                 limit=_SCROLL_PAGE,
                 filter=_filter(where),
                 with_payload=True if fields is None else list(fields),
-                with_vector=with_embedding,
+                with_vector=[SPARSE] if with_terms else with_embedding,
             )
             with _engine_errors("read", self._folder):
                 records, offset = self._shard.scroll(request)
             for record in records:
                 embedding = embedding_of(record.vector) if with_embedding else None
-                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding)
+                terms = terms_of(record.vector) if with_terms else None
+                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding, terms=terms)
             if offset is None:
                 return
 
@@ -203,13 +208,17 @@ class EdgeShard:
         with _engine_errors("search", self._folder):
             by_dense = self._shard.query(request)
             # The prefetches a second time, ranked by the sparse vectors, would take as long again; the ids take 1 ms.
-            found = edge.Filter(must=[edge.HasIdCondition({point.id for point in by_dense})])
+            identifiers = [point.id for point in by_dense]  # made anew each time that one is asked for
+            found = edge.Filter(must=[edge.HasIdCondition(set(identifiers))])
             by_sparse = [
                 self._shard.query(edge.QueryRequest(limit=len(by_dense), query=each, filter=found, with_payload=False))
                 for each in queries[1:]
                 if by_dense
             ]
-        union = [StoredPoint(str(point.id), point.payload or {}, point.score) for point in by_dense]
+        union = [
+            StoredPoint(str(identifier), point.payload or {}, point.score)
+            for identifier, point in zip(identifiers, by_dense, strict=True)
+        ]
         return union, {str(point.id): point.score for points in by_sparse for point in points}
 
 

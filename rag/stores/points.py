@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rag.stores.schema import DENSE, SPARSE, chunk_of, newest_versions, one_version_a_document
 from rag.types import Candidate, Chunk, Embedding, SparseVector
@@ -14,12 +15,18 @@ from rag.types import Candidate, Chunk, Embedding, SparseVector
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A point as a search or a listing returns it; `embedding` is there when it was asked for."""
+    """A point as a search or a listing returns it.
+
+    Attributes:
+        embedding: where it was asked for.
+        terms: ids of its sparse vector, in whatever order, where they were asked for.
+    """
 
     id: str
     payload: Mapping[str, Any]
     score: float = 0.0
     embedding: Embedding | None = None
+    terms: NDArray[np.uint32] | None = None
 
 
 def embedding_of(vectors: Any) -> Embedding:
@@ -31,6 +38,12 @@ def embedding_of(vectors: Any) -> Embedding:
     return Embedding(
         dense=np.asarray(vectors[DENSE], dtype=np.float32), sparse=SparseVector(ids=ids[order], weights=weights[order])
     )
+
+
+def terms_of(vectors: Any) -> NDArray[np.uint32]:
+    """Ids of the sparse vector of a record, of which no more was asked for."""
+    sparse = (vectors or {}).get(SPARSE)
+    return np.asarray(sparse.indices if sparse is not None else (), dtype=np.uint32)
 
 
 def candidates_of(union: Iterable[StoredPoint], sparse_scores: Mapping[str, float]) -> list[Candidate]:

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.bm25 import TermCounts
 from rag.errors import IndexMissingError, RagError, StoreError
-from rag.stores.centres import Centres
 from rag.stores.language_shares import most_first, shares
 from rag.stores.points import StoredPoint, candidates_of, chunks_of
+from rag.stores.samples import Samples
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
+    LANGUAGE,
     LIVE,
     STAGED,
     Conditions,
@@ -38,7 +40,7 @@ from rag.stores.schema import (
 )
 from rag.stores.server_collection import ServerCollection
 from rag.stores.server_connection import ServerConnection
-from rag.stores.tenants import require_own, require_tenant
+from rag.stores.tenants import require_own, tenant_of
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class ServerStore:
         )
         self._metadata_keys = tuple(metadata_keys)
         self._counted: tuple[float, dict[str, int]] = (-_COUNT_SECONDS, {})  # when languages were counted, and how many
-        self._centres = Centres(self._some)
+        self._samples = Samples(self._first)
         self._known: IndexInfo | None = None  # what `info` said last: an index does not change
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
@@ -149,10 +151,11 @@ class ServerStore:
         """
         selected = selection_of(where)
         index = self._index()
-        require_tenant(where, index.tenant_key)
+        tenant = tenant_of(where, index.tenant_key)
         if selected is None:
             return []
         require_query(query, index.dimension)
+        query = self._samples.weighted(query, tenant)
         # A language that has come in since they were counted shares with the rare ones.
         some = shares(self._languages(), selected, language_depth, complete=False) if language_depth else []
         union, sparse_scores = self._collection.nearest(query, depth, selected, some)
@@ -169,9 +172,17 @@ class ServerStore:
         Raises:
             InputError: the index has tenants, and `where.metadata` names none.
         """
-        tenant_key = self._index().tenant_key
-        require_tenant(where, tenant_key)
-        return self._centres.of((tenant_key, where.metadata[tenant_key]) if tenant_key is not None else None)
+        return self._samples.centre(tenant_of(where, self._index().tenant_key))
+
+    def weighted(self, query: Embedding, where: Where = ANYWHERE) -> Embedding:
+        """A question as `candidates` compares it, see `Samples.weighted`.
+
+        Raises:
+            InputError: the index has tenants, and `where.metadata` names none.
+        """
+        if not isinstance(query.sparse, TermCounts):
+            return query
+        return self._samples.weighted(query, tenant_of(where, self._index().tenant_key))
 
     def document(self, uri: str) -> StoredDocument | None:
         """The live document at `uri`."""
@@ -245,7 +256,7 @@ class ServerStore:
             if ingested_at:
                 self._collection.delete({"uri": [uri], "version": sorted(ingested_at), "state": [LIVE]})
             self._forget(uri)
-        self._centres.forget()
+        self._samples.forget()
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
@@ -253,7 +264,7 @@ class ServerStore:
         with self._writing:
             self._collection.delete({"uri": [uri]})
             self._forget(uri)
-        self._centres.forget()
+        self._samples.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
         """Stored embeddings of live chunks by `Chunk.text_hash`; unknown hashes are left out."""
@@ -282,8 +293,9 @@ class ServerStore:
                 self._known = None
                 self._connection.close()
 
-    def _some(self, where: Conditions, count: int) -> list[StoredPoint]:
-        return list(islice(self._collection.scroll(where, fields=(), with_embedding=True), count))
+    def _first(self, where: Conditions, count: int, *, terms: bool) -> list[StoredPoint]:
+        found = self._collection.scroll(where, (LANGUAGE,), with_embedding=not terms, with_terms=terms)
+        return list(islice(found, count))
 
     def _index(self) -> IndexInfo:
         """What the index was made with; also makes sure that the collection is there and ours."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import RagError
 from rag.stores.language_shares import Share
-from rag.stores.points import StoredPoint, embedding_of
+from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
     DENSE,
     INTEGER_FIELDS,
@@ -192,7 +192,11 @@ class ServerCollection:
         return self._connection.read("read", lambda client: client.count(self.name, selected, exact=True)).count
 
     def scroll(
-        self, where: Conditions, fields: Sequence[str] | None = None, with_embedding: bool = False
+        self,
+        where: Conditions,
+        fields: Sequence[str] | None = None,
+        with_embedding: bool = False,
+        with_terms: bool = False,
     ) -> Iterator[StoredPoint]:
         """All matching points, by id; `fields` limits the payload to the fields named."""
         selected = _filter(where)
@@ -205,14 +209,15 @@ class ServerCollection:
                 limit=_EMBEDDINGS_PAGE if with_embedding else _SCROLL_PAGE,
                 offset=offset,
                 with_payload=True if fields is None else list(fields),
-                with_vectors=[DENSE, SPARSE] if with_embedding else False,
+                with_vectors=[SPARSE] if with_terms else [DENSE, SPARSE] if with_embedding else False,
             )
 
         while True:
             records, offset = self._connection.read("read", page)
             for record in records:
                 embedding = embedding_of(record.vector) if with_embedding else None
-                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding)
+                terms = terms_of(record.vector) if with_terms else None
+                yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding, terms=terms)
             if offset is None:
                 return
 

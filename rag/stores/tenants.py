@@ -13,6 +13,9 @@ from rag.errors import IndexMismatchError, InputError
 from rag.locations import source_of
 from rag.types import Chunk, IndexInfo, Where
 
+Tenant = tuple[str, str] | None
+"""The key and the name of the one whose passages are looked at; None where an index separates none."""
+
 
 def require_tenant_key(found: IndexInfo, wanted: str | None) -> None:
     """Refuses an index that separates its tenants by another key than `wanted`; None takes it as it is.
@@ -39,6 +42,16 @@ def require_tenant(where: Where, tenant_key: str | None) -> None:
             f"the index holds the documents of several tenants, separated by {tenant_key!r}: say whose to search with "
             f"--where {tenant_key}=NAME (in a chat: /filter {tenant_key}=NAME)"
         )
+
+
+def tenant_of(where: Where, tenant_key: str | None) -> Tenant:
+    """Whose documents a search is for.
+
+    Raises:
+        InputError: as `require_tenant`.
+    """
+    require_tenant(where, tenant_key)
+    return (tenant_key, where.metadata[tenant_key]) if tenant_key is not None else None
 
 
 def require_given(metadata: Mapping[str, str], tenant_key: str | None) -> None:

@@ -3,7 +3,8 @@
 #   make demo     ingest the bundled library, ask it questions in other languages than its documents'
 #   make test     the tests, in two processes (TEST_PROCESSES=0 in one)
 #   make check    format, lint, types, import contracts
-#   make bench    the benchmarks
+#   make bench    the benchmarks: hours; BENCH_OPTIONS=--quick only tries them. RAG_DATA names the evaluation data
+#   make peers    the libraries that the benchmarks compare with (in build/peers)
 #   make servers  two real OpenAI-compatible servers for tests/test_real_servers.py (1.7 GB in build/servers)
 #
 # TORCH_OPTIONS goes to `pip install torch`; README.md says how it gets the CPU-only build.
@@ -11,10 +12,11 @@
 PYTHON ?= python3
 TORCH_OPTIONS ?=
 TEST_PROCESSES ?= 2
+BENCH_OPTIONS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench servers setup clean
+.PHONY: demo test check bench peers servers setup clean
 
 setup: $(READY)
 
@@ -41,8 +43,27 @@ check: $(READY)
 	@$(BIN)/mypy rag ingest build/typing/rag_config tests demo benchmarks
 	@$(BIN)/lint-imports
 
-bench: $(READY)
+PEERS := build/peers/.ready
+bench: $(READY) $(PEERS)
+	@$(BIN)/python -m benchmarks.embedding_parity --checkpoint pocket-m3 $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.embedding_parity --checkpoint full $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.embedding_speed --checkpoint pocket-m3 $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.embedding_speed --checkpoint full $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.ingest_peers --checkpoint pocket-m3 $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.ingest_peers --checkpoint full $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.question_latency --checkpoint pocket-m3 $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.question_latency --checkpoint full $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.full_size
+
+peers: $(PEERS)
+
+# An environment of its own: langchain-huggingface wants huggingface_hub below 2.
+$(PEERS): benchmarks/peers.txt
+	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) -c constraints.txt torch
+	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
 
 SERVERS := build/servers/.ready
 servers: $(SERVERS)

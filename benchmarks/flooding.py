@@ -36,8 +36,8 @@ from benchmarks.stored import add
 from ingest import chunking
 from ingest.readers import read
 from rag import Settings, build, build_retrieval
-from rag.checkpoint import Checkpoint
 from rag.commands.shared import load_settings
+from rag.embedding_model import EmbeddingModel
 from rag.errors import ReadError
 from rag.evaluation import specs
 from rag.evaluation.measure import Values, of_rankings
@@ -188,7 +188,7 @@ def flood(data: Path, asked: str, held: str, paragraphs: int, steps: Sequence[in
     }
 
 
-def _retriever(method: str, model: str, embedder: Embedder, store: PassageStore, found: Checkpoint) -> Retriever:
+def _retriever(method: str, model: str, embedder: Embedder, store: PassageStore, found: EmbeddingModel) -> Retriever:
     settings = _settings(method, model)
     return build_retrieval.retriever(settings, embedder, store, build_retrieval.ranking(settings, found), found)
 

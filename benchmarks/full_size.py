@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -21,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import record
+
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = ROOT / "build" / "bench" / "bge-m3-random"
 LIBRARY = ROOT / "demo" / "workplace" / "library"
@@ -28,8 +29,8 @@ RESULT = ROOT / "benchmarks" / "results" / "full_size.json"
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, POSITIONS, VOCABULARY = 1024, 24, 16, 4096, 8194, 250_002
 
 
-def write_checkpoint(folder: Path, tokenizer: Path) -> None:
-    """A complete random checkpoint in BGE-M3's layout."""
+def write_checkpoint(folder: Path, tokenizer: Path, *, layers: int = LAYERS, vocabulary: int = VOCABULARY) -> None:
+    """A complete random checkpoint in BGE-M3's layout; with fewer layers or tokens it is a smaller one."""
     import torch
     from safetensors.torch import save_file
 
@@ -37,11 +38,11 @@ def write_checkpoint(folder: Path, tokenizer: Path) -> None:
         "model_type": "xlm-roberta",
         "architectures": ["XLMRobertaModel"],
         "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
+        "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "intermediate_size": INTERMEDIATE,
         "max_position_embeddings": POSITIONS,
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
         "type_vocab_size": 1,
         "hidden_act": "gelu",
         "layer_norm_eps": 1e-5,
@@ -60,11 +61,11 @@ def write_checkpoint(folder: Path, tokenizer: Path) -> None:
     def norm(name: str) -> None:
         state[f"{name}.weight"], state[f"{name}.bias"] = torch.ones(HIDDEN), torch.zeros(HIDDEN)
 
-    state["embeddings.word_embeddings.weight"] = torch.empty(VOCABULARY, HIDDEN).normal_(0, 0.02)
+    state["embeddings.word_embeddings.weight"] = torch.empty(vocabulary, HIDDEN).normal_(0, 0.02)
     state["embeddings.position_embeddings.weight"] = torch.empty(POSITIONS, HIDDEN).normal_(0, 0.02)
     state["embeddings.token_type_embeddings.weight"] = torch.zeros(1, HIDDEN)
     norm("embeddings.LayerNorm")
-    for layer in range(LAYERS):
+    for layer in range(layers):
         at = f"encoder.layer.{layer}"
         for part in ("query", "key", "value"):
             linear(f"{at}.attention.self.{part}", HIDDEN, HIDDEN)
@@ -173,7 +174,7 @@ def main() -> None:
     for dtype in ("bfloat16", "float32"):
         rows.append(json.loads(_step("measure", dtype)))
         print(json.dumps(rows[-1], indent=2))
-    result = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "runs": rows}
+    result = {**record.machine(), "runs": rows}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -9,7 +9,7 @@ ones of about 200 tokens, most of them frequent ones (Zipf), some shared between
 of 725 characters 138 and a question 18. All ways of searching answer the same questions in turn, one after the other in
 changing order, so that whatever else the machine does hits all of them. The question is embedded by the real model, and
 its vectors are then put in place of those: `search` is without that time, `whole` with it, and `cpu` is what a search
-takes of processors without it, which other work on the machine lengthens least. Milliseconds, in one thread where
+takes of the processor without it, which other work on the machine lengthens least. Milliseconds, in one thread where
 OMP_NUM_THREADS is 1. A ratio is that of two medians, to the plain sum with the same folding of translations.
 """
 
@@ -17,27 +17,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import record
+from benchmarks.shares import TimedEmbedder, measured
 from benchmarks.stored import add
 from rag import Settings, build, build_retrieval
-from rag.checkpoint import Checkpoint
 from rag.commands.shared import load_settings
 from rag.diversity import Collapse
-from rag.embedders.bge_m3 import BgeM3Embedder
 from rag.fusion import Ranking
-from rag.ports import PassageStore
+from rag.ports import Embedder, PassageStore
 from rag.retrieval import Retriever, Stages
 from rag.stores.edge import EdgeStore
 from rag.types import Embedding, FusionMethod, SparseVector
@@ -57,7 +56,7 @@ _TAGS = (
     "en", "de", "es", "ru", "zh", "ar", "fr", "it", "pt", "pl", "nl", "sv", "da", "fi", "cs",
     "hu", "ro", "bg", "el", "tr", "uk", "he", "fa", "hi", "bn", "ta", "th", "vi", "id", "ko",
 )  # fmt: skip
-_PASSAGES_OF_A_DOCUMENT = 1000
+PASSAGES_OF_A_DOCUMENT = 1000
 _CHARACTERS, _TOKENS, _QUESTION_TOKENS, _RESULTS = 1200, 200, 18, 10
 _TOPICS, _OWN_WORDS, _SHARED_WORDS = 500, 7000, 2000
 _WARM_UP = 3
@@ -76,8 +75,8 @@ class Passages:
 
     def document(self, number: int) -> tuple[list[str], list[str], list[Embedding]]:
         """Texts, languages and vectors of some passages, the languages in turn."""
-        which = np.arange(_PASSAGES_OF_A_DOCUMENT) % len(self.languages)
-        topics = self._random.integers(_TOPICS, size=_PASSAGES_OF_A_DOCUMENT)
+        which = np.arange(PASSAGES_OF_A_DOCUMENT) % len(self.languages)
+        topics = self._random.integers(_TOPICS, size=PASSAGES_OF_A_DOCUMENT)
         texts = [
             "".join(f"Passage {number}.{at} on {topic}, word {at * 31 % 977}. " for _ in range(40))[:_CHARACTERS]
             for at, topic in enumerate(topics)
@@ -107,27 +106,6 @@ class Passages:
         return SparseVector(ids, weights)
 
 
-class Prepared(BgeM3Embedder):
-    """The real model, at its real cost; then the vectors that fit the made-up passages.
-
-    Attributes:
-        seconds: that the last question cost, on the clock.
-        processor: that it cost of processors.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, vectors: Mapping[str, Embedding]) -> None:
-        super().__init__(checkpoint)
-        self._vectors = vectors
-        self.seconds = self.processor = 0.0
-
-    def embed_query(self, text: str) -> Embedding:
-        """The prepared vectors of `text`, after the model has made its own."""
-        began, spent = perf_counter(), process_time()
-        super().embed_query(text)
-        self.seconds, self.processor = perf_counter() - began, process_time() - spent
-        return self._vectors[text]
-
-
 def measure(passages: int, languages: int, searches: int, model: str) -> dict[str, Any]:
     """One index, searched in all ways."""
     settings = load_settings(model=model)
@@ -139,17 +117,17 @@ def measure(passages: int, languages: int, searches: int, model: str) -> dict[st
         try:
             store.prepare(build.index_info(plain, settings))
             began = perf_counter()
-            for number in range(passages // _PASSAGES_OF_A_DOCUMENT):
+            for number in range(passages // PASSAGES_OF_A_DOCUMENT):
                 add(store, f"file:///made/up/{number}.txt", *made.document(number))
             built = perf_counter() - began
             questions = {
                 f"How often is machine {number} cleaned, and who checks that it was?": made.question()
                 for number in range(searches + _WARM_UP)
             }
-            embedder = Prepared(found, questions)
+            embedder = TimedEmbedder(plain, questions)
             ranking = build_retrieval.ranking(settings, found)
             retrievers = dict(_retrievers(embedder, store, ranking, settings))
-            times = _timed(retrievers, embedder, questions)
+            times = _timed(retrievers, questions)
             counts = _candidates(store, list(questions.values())[:5], ranking, settings)
         finally:
             store.close()
@@ -171,7 +149,7 @@ def measure(passages: int, languages: int, searches: int, model: str) -> dict[st
 
 
 def _retrievers(
-    embedder: Prepared, store: PassageStore, ranking: Ranking, settings: Settings
+    embedder: Embedder, store: PassageStore, ranking: Ranking, settings: Settings
 ) -> Iterator[tuple[str, Retriever]]:
     for way, (method, collapse) in WAYS.items():
         centring = ranking.centring if method == "normalized" else 0.0
@@ -189,22 +167,25 @@ def _retrievers(
 
 
 def _timed(
-    retrievers: Mapping[str, Retriever], embedder: Prepared, questions: Mapping[str, Embedding]
+    retrievers: Mapping[str, Retriever], questions: Mapping[str, Embedding]
 ) -> dict[str, dict[str, list[float]]]:
     """Way → milliseconds of each search, without and with the embedding of the question."""
     times: dict[str, dict[str, list[float]]] = {way: {"search": [], "whole": [], "cpu": []} for way in retrievers}
     for number, question in enumerate(questions):
         ways = list(retrievers)
         for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
-            began, spent = perf_counter(), process_time()
-            results = retrievers[way].search(question, k=_RESULTS).passages
-            whole, cpu = perf_counter() - began, process_time() - spent
-            assert len(results) == _RESULTS, "an index of this size has ten passages for every question"
+            spent = measured(partial(search, retrievers[way], question))
             if number >= _WARM_UP:
-                times[way]["whole"].append(1000 * whole)
-                times[way]["search"].append(1000 * (whole - embedder.seconds))
-                times[way]["cpu"].append(1000 * (cpu - embedder.processor))
+                times[way]["whole"].append(1000 * spent.wall)
+                times[way]["search"].append(1000 * (spent.wall - spent.parts["model"]))
+                times[way]["cpu"].append(1000 * (spent.processor - spent.parts_processor["model"]))
     return times
+
+
+def search(retriever: Retriever, question: str) -> None:
+    """Asks; an index that does not answer is none to measure with."""
+    found = retriever.search(question, k=_RESULTS).passages
+    assert len(found) == _RESULTS, "an index of this size has ten passages for every question"
 
 
 def _candidates(
@@ -257,16 +238,13 @@ def main() -> None:
     if given.searches < 1:
         parser.error(f"--searches {given.searches} measures nothing: give 1 or more")
     for passages in given.passages or ():
-        if passages < 1 or passages % _PASSAGES_OF_A_DOCUMENT:
-            parser.error(f"--passages {passages}: give a multiple of {_PASSAGES_OF_A_DOCUMENT}")
+        if passages < 1 or passages % PASSAGES_OF_A_DOCUMENT:
+            parser.error(f"--passages {passages}: give a multiple of {PASSAGES_OF_A_DOCUMENT}")
     for languages in given.languages or ():
         if not 1 <= languages <= len(_TAGS):
             parser.error(f"--languages {languages}: give 1 to {len(_TAGS)}")
     result: dict[str, Any] = {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load average": [round(each, 2) for each in os.getloadavg()],
-        "threads": os.environ.get("OMP_NUM_THREADS"),
+        **record.machine(),
         "model": given.model,
         "index": [],
     }

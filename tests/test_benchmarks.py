@@ -85,7 +85,7 @@ def test_a_curve_that_is_higher_is_drawn_higher():
 
 
 def test_a_search_is_timed_in_all_ways_over_one_index(monkeypatch):
-    monkeypatch.setattr(search_speed, "_PASSAGES_OF_A_DOCUMENT", 120)
+    monkeypatch.setattr(search_speed, "PASSAGES_OF_A_DOCUMENT", 120)
     found = search_speed.measure(120, 3, 2, "pocket-m3")
     assert list(found["milliseconds"]) == list(search_speed.WAYS)
     for times in found["milliseconds"].values():

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from rag_config.settings import Settings
 
-from ingest.discovery import discover
+from ingest.discovery import Found, discover
 from ingest.pipeline import Ingestion, IngestReport, Progress
+from ingest.pruning import vanished
 from rag import build
 from rag.errors import IndexMissingError, InputError
+from rag.locations import source_of
 from rag.ports import Embedder, PassageStore
-from rag.types import IndexInfo
+from rag.types import IndexInfo, StoredDocument
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -25,7 +27,9 @@ def ingest(
     metadata: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
     dry_run: bool = False,
+    prune: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_vanished: Callable[[Sequence[StoredDocument]], None] | None = None,
 ) -> IngestReport:
     """Brings the documents at `paths` into the index: new and changed ones are embedded, the others left as they are.
 
@@ -35,7 +39,11 @@ def ingest(
         metadata: key and value pairs stored with every document, filterable later; keys match `[A-Za-z0-9_-]+`.
         exclude: patterns as in .gitignore, relative to each walked folder.
         dry_run: read and cut everything, write nothing.
+        prune: take out the documents below the given folders whose files are not there any more, once all else is
+            done, so that a renamed file finds its vectors. Below a folder without any file none is taken out: that
+            is a failure, because a disk that is not mounted looks the same.
         on_progress: called after every file.
+        on_vanished: called with the documents that `prune` takes out, before the first goes.
 
     Raises:
         InputError: no paths, a metadata key that cannot be stored, or an index with tenants and no word of whose the
@@ -66,7 +74,13 @@ def ingest(
             dry_run=dry_run,
             on_progress=on_progress,
         )
-        return ingestion.run(list(discover([Path(path) for path in paths], exclude)))
+        folders = [Path(path) for path in paths]
+        files = list(discover(folders, exclude))
+        report = ingestion.run(files)
+        if prune:
+            key = index.tenant_key if index else settings.store.tenant_key
+            _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
+        return report
     finally:
         store.close()
 
@@ -88,6 +102,37 @@ def _known(store: PassageStore, embedder: Embedder, settings: Settings, dry_run:
     else:
         store.prepare(build.index_info(embedder, settings))
     return {document.uri: document.version for document in store.documents()}
+
+
+def _prune(
+    store: PassageStore,
+    paths: Sequence[Path],
+    files: Sequence[Found],
+    report: IngestReport,
+    metadata: Mapping[str, str],
+    tenant_key: str | None,
+    dry_run: bool,
+    on_vanished: Callable[[Sequence[StoredDocument]], None] | None,
+) -> None:
+    try:
+        documents = list(store.documents())
+    except IndexMissingError:  # a dry run makes none
+        return
+    if tenant_key is not None:  # another tenant's documents are not this one's to take out
+        documents = [each for each in documents if each.metadata.get(tenant_key) == metadata.get(tenant_key)]
+    gone = vanished(documents, paths, files)
+    for folder, count in gone.kept:
+        report.fail(
+            folder,
+            f"no file is left here, where the index holds {count} documents, so nothing is pruned: mount the disk, or "
+            f"take them out with `ingest remove '{source_of(folder)}/*'`",
+        )
+    if gone.documents and on_vanished:
+        on_vanished(gone.documents)
+    for document in gone.documents:
+        if not dry_run:
+            store.remove(document.uri)
+        report.removed += 1
 
 
 def _require_storable(metadata: Mapping[str, str]) -> None:

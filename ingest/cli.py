@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,9 +16,10 @@ from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ingest.pipeline import IngestReport, Progress
+    from rag.types import StoredDocument
 
 _MAIN = "PATH…"
 _SUBCOMMANDS = ("list", "remove")
@@ -60,6 +62,7 @@ class _Ingest(click.Group):
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(readable=False))
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata for every document; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
+@click.option("--prune", is_flag=True, help="Take out documents below PATH whose files have vanished.")
 @click.option("--dry-run", is_flag=True, help="Read and cut everything, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -68,6 +71,7 @@ def _documents(
     paths: tuple[str, ...],
     meta: tuple[str, ...],
     exclude: tuple[str, ...],
+    prune: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -84,8 +88,8 @@ def _documents(
     ingest handbuch.pdf docs/ notes.md
     # With metadata to filter by, as in `rag search … --where department=hr`:
     ingest policies --meta department=hr --exclude 'drafts/'
-    # What would be written, without writing:
-    ingest docs/ --dry-run
+    # What would be written and taken out, without doing it:
+    ingest docs/ --prune --dry-run
     # Takes documents out again; their files stay:
     ingest remove 'policies/2019/*'
     """
@@ -99,7 +103,14 @@ def _documents(
     metadata = pairs(meta, "--meta")
     with _Line(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
-            paths, settings=settings, metadata=metadata, exclude=exclude, dry_run=dry_run, on_progress=line.show
+            paths,
+            settings=settings,
+            metadata=metadata,
+            exclude=exclude,
+            dry_run=dry_run,
+            prune=prune,
+            on_progress=line.show,
+            on_vanished=partial(_announce, dry_run=dry_run),
         )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
@@ -110,6 +121,14 @@ def _documents(
 command = _Ingest(
     "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
 )
+
+
+def _announce(documents: Sequence[StoredDocument], *, dry_run: bool) -> None:
+    from rag.normalization import printable
+
+    for document in documents:
+        does = "would be removed" if dry_run else "is removed"
+        click.echo(f"ingest: {printable(document.source)}: has vanished and {does}", err=True)
 
 
 def _fields(report: IngestReport) -> str:
@@ -127,7 +146,8 @@ def _fields(report: IngestReport) -> str:
 
 
 def _summary(report: IngestReport, dry_run: bool) -> str:
-    parts = [f"{getattr(report, name)} {name}" for name in ("added", "updated", "unchanged", "failed", "skipped")]
+    names = ("added", "updated", "unchanged", "removed", "failed", "skipped")
+    parts = [f"{getattr(report, name)} {name}" for name in names]
     shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
     done = "would be written" if dry_run else "written"
     return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rag_config.settings import Settings
 
 from ingest.discovery import Found, discover
+from ingest.failures import Failures, Remembered
 from ingest.pipeline import Ingestion, IngestReport, Progress
 from ingest.pruning import vanished
 from rag import build
 from rag.errors import IndexMissingError, InputError
-from rag.locations import source_of
+from rag.locations import path_of, source_of, uri_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
+
+logger = logging.getLogger(__name__)
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def ingest(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path] = (),
     *,
     settings: Settings | None = None,
     metadata: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
     dry_run: bool = False,
     prune: bool = False,
+    retry_failed: bool = False,
+    stop: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_vanished: Callable[[Sequence[StoredDocument]], None] | None = None,
 ) -> IngestReport:
@@ -42,6 +50,9 @@ def ingest(
         prune: take out the documents below the given folders whose files are not there any more, once all else is
             done, so that a renamed file finds its vectors. Below a folder without any file none is taken out: that
             is a failure, because a disk that is not mounted looks the same.
+        retry_failed: instead of `paths`, those that failed in earlier runs and have not been ingested since, with the
+            metadata they were given then.
+        stop: when set, the run ends after the documents at hand.
         on_progress: called after every file.
         on_vanished: called with the documents that `prune` takes out, before the first goes.
 
@@ -54,7 +65,15 @@ def ingest(
     settings = settings or Settings()
     if isinstance(paths, (str, Path)):  # a string is also a sequence of strings: "./docs" would walk the whole disk
         paths = [paths]
-    if not paths:
+    failures = Failures(settings.store.path, settings.store.collection, settings.store.url)
+    remembered = _remembered(failures) if retry_failed else {}
+    if retry_failed:
+        if paths or metadata or prune:
+            raise InputError("what failed is retried as it was given: leave out paths, metadata and pruning")
+        if not remembered:
+            return IngestReport()
+        paths = [Path(each) for each in remembered]
+    elif not paths:
         raise InputError("no paths given: name at least one file or folder")
     if not all(str(path) for path in paths):
         raise InputError("an empty path is given, perhaps from a variable that is not set: name a file or folder")
@@ -62,27 +81,57 @@ def ingest(
     store = build.store(settings)
     try:
         index = _index(store)
-        build.require_tenant(metadata or {}, index, settings)
+        for given in [each.metadata for each in remembered.values()] or [metadata or {}]:
+            build.require_tenant(given, index, settings)
         embedder = build.embedder(settings, build.checkpoint(settings, index))
-        known = _known(store, embedder, settings, dry_run)
         ingestion = Ingestion(
             store,
             embedder,
             chunk_tokens=min(settings.ingest.chunk_tokens, embedder.window),
             metadata=dict(metadata or {}),
-            known=known,
+            metadata_by_uri={uri_of(Path(path)): each.metadata for path, each in remembered.items()},
+            known=_known(store, embedder, settings, dry_run),
             dry_run=dry_run,
+            stop=stop,
             on_progress=on_progress,
         )
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
         report = ingestion.run(files)
-        if prune:
+        if not dry_run:
+            _remember(failures, files[: len(files) - report.left], report, remembered, dict(metadata or {}))
+        if prune and not report.left:
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
         return report
     finally:
         store.close()
+
+
+def _remembered(failures: Failures) -> dict[str, Remembered]:
+    """What failed in earlier runs, by path; what is not there any more is forgotten."""
+    found = {each.path: each for each in failures.load()}
+    gone = [path for path in found if not os.path.lexists(path)]
+    for path in gone:
+        logger.warning("%s failed before and is not there any more: it is forgotten", path)
+        del found[path]
+    failures.update(gone, ())
+    return found
+
+
+def _remember(
+    failures: Failures,
+    taken: Sequence[Found],
+    report: IngestReport,
+    remembered: Mapping[str, Remembered],
+    metadata: Mapping[str, str],
+) -> None:
+    failed = []
+    for failure in report.failures:
+        path = path_of(failure.uri)
+        given = remembered[path].metadata if path in remembered else metadata
+        failed.append(Remembered(path, failure.error, given))
+    failures.update({path_of(found.uri) for found in taken}, failed)
 
 
 def _index(store: PassageStore) -> IndexInfo | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from click.shell_completion import CompletionItem
 from ingest.remove import remove
 from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
+from rag.interruption import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,10 +61,11 @@ class _Ingest(click.Group):
 
 
 @click.command(_MAIN, cls=_Main, hidden=True)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(readable=False))
+@click.argument("paths", nargs=-1, metavar="PATH…", type=click.Path(readable=False))
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata for every document; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
 @click.option("--prune", is_flag=True, help="Take out documents below PATH whose files have vanished.")
+@click.option("--retry-failed", is_flag=True, help="Instead of PATH… what failed before.")
 @click.option("--dry-run", is_flag=True, help="Read and cut everything, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -72,6 +75,7 @@ def _documents(
     meta: tuple[str, ...],
     exclude: tuple[str, ...],
     prune: bool,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -90,18 +94,23 @@ def _documents(
     ingest policies --meta department=hr --exclude 'drafts/'
     # What would be written and taken out, without doing it:
     ingest docs/ --prune --dry-run
+    # Once more what failed, after it was mended:
+    ingest --retry-failed
     # Takes documents out again; their files stay:
     ingest remove 'policies/2019/*'
     """
     from ingest.api import ingest
     from rag.filters import pairs
 
-    if paths[0] in _SUBCOMMANDS and not os.path.lexists(paths[0]):
+    if not paths and not retry_failed:
+        raise click.UsageError("Missing argument 'PATH…'.")
+    if paths and paths[0] in _SUBCOMMANDS and not os.path.lexists(paths[0]):
         # It would be taken for a path, and what was to be removed would be ingested.
         raise click.UsageError(f"{paths[0]!r} comes before all options: ingest {paths[0]} …")
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
-    with _Line(quiet or not sys.stderr.isatty()) as line:
+    stop = threading.Event()
+    with interruptible(stop), _Line(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
             paths,
             settings=settings,
@@ -109,12 +118,17 @@ def _documents(
             exclude=exclude,
             dry_run=dry_run,
             prune=prune,
+            retry_failed=retry_failed,
+            stop=stop,
             on_progress=line.show,
             on_vanished=partial(_announce, dry_run=dry_run),
         )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
     click.echo(_fields(report) if as_json else _summary(report, dry_run), err=not as_json)
+    if stop.is_set():
+        click.echo(f"ingest: interrupted, {report.left} files not looked at: the same command goes on", err=True)
+        return 130
     return 1 if report.failed else 0
 
 
@@ -139,6 +153,7 @@ def _fields(report: IngestReport) -> str:
             "chunks": report.chunks,
             "tokens": report.tokens,
             "seconds": round(report.seconds, 3),
+            "left": report.left,
             "failures": [{"source": failure.source, "error": failure.error} for failure in report.failures],
         },
         ensure_ascii=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ class Failure:
 
     source: str
     error: str
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class IngestReport:
         skipped: walked files of a type that no reader takes.
         tokens: of the embedded strings, special tokens included.
         seconds: wall time.
+        left: files that were not looked at, because the run was ended.
     """
 
     added: int = 0
@@ -73,12 +76,13 @@ class IngestReport:
     chunks: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    left: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     def fail(self, uri: str, reason: str) -> None:
         """Records a file that failed."""
         self.failed += 1
-        self.failures.append(Failure(source_of(uri), " ".join(reason.split())))
+        self.failures.append(Failure(source_of(uri), " ".join(reason.split()), uri))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,9 @@ class Ingestion:
         chunk_tokens: int,
         metadata: Mapping[str, str],
         known: Mapping[str, str],
+        metadata_by_uri: Mapping[str, Mapping[str, str]] | None = None,
         dry_run: bool = False,
+        stop: threading.Event | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Takes the adapters and what shapes the documents.
@@ -111,15 +117,19 @@ class Ingestion:
             chunk_tokens: longest embedded string of a chunk.
             metadata: given to every document, over what it says of itself.
             known: version of each document in the index by URI.
+            metadata_by_uri: given to single files instead.
             dry_run: read and cut, but write nothing.
+            stop: when another thread or a signal sets it, the run ends after the documents at hand.
             on_progress: called after every file and every batch of chunks.
         """
         self._store = store
         self._embedder = embedder
         self._chunk_tokens = chunk_tokens
         self._metadata = metadata
+        self._metadata_by_uri = metadata_by_uri or {}
         self._known = known
         self._dry_run = dry_run
+        self._stop = stop or threading.Event()
         self._on_progress = on_progress
         self._waiting: list[_Work] = []
 
@@ -136,10 +146,14 @@ class Ingestion:
             for position, found in enumerate(files, start=1):
                 self._take(found, report)
                 meter.take(found)
-                if position == len(files) or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
+                last = position == len(files) or self._stop.is_set()
+                if last or sum(len(work.chunks) for work in self._waiting) >= _CHUNKS_AT_ONCE:
                     self._write(report, meter)
                 if not self._waiting:
                     meter.finish(report.chunks)
+                if last or self._stop.is_set():
+                    report.left = len(files) - position
+                    break
         except UnavailableError as error:
             raise type(error)(f"{error} ({_so_far(report, len(files))})") from error
         report.seconds = meter.seconds
@@ -158,11 +172,13 @@ class Ingestion:
                 report.skipped += 1
             else:
                 data = found.path.read_bytes()
-                version = _version(data, found.format, self._chunk_tokens, self._metadata)
+                metadata = self._metadata_by_uri.get(found.uri, self._metadata)
+                version = _version(data, found.format, self._chunk_tokens, metadata)
                 if self._known.get(found.uri) == version:
                     report.unchanged += 1
                 else:
-                    self._waiting += [self._prepared(document, version) for document in readers.read(found.uri, data)]
+                    documents = readers.read(found.uri, data)
+                    self._waiting += [self._prepared(document, version, metadata) for document in documents]
         except (ReadError, EmbeddingError) as error:
             report.fail(found.uri, str(error))
         except RagError:  # the model, say: no other file would fare better
@@ -175,9 +191,9 @@ class Ingestion:
                 found.uri, f"the {found.format} reader failed ({type(error).__name__}: {error}); please report this"
             )
 
-    def _prepared(self, document: Document, version: str) -> _Work:
+    def _prepared(self, document: Document, version: str, metadata: Mapping[str, str]) -> _Work:
         chunks = chunking.chunk(
-            replace(document, metadata={**document.metadata, **self._metadata}),
+            replace(document, metadata={**document.metadata, **metadata}),
             version=version,
             ingested_at=time.time(),
             budget=self._chunk_tokens,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
 
 from rag.chat.chat import Chat
 from rag.errors import InputError
+from rag.interruption import interruptible
 from rag.language import parse_tag
 from rag.locales import load
 from rag.rendering.markdown import MarkdownStream
@@ -27,7 +26,7 @@ def ask(chat: Chat, question: str, *, language: str | None = None, again: bool =
     chat.numbered = {}
     with ExitStack() as until_shown:
         if sys.stdin.isatty():
-            until_shown.enter_context(_interruptible(stop))
+            until_shown.enter_context(interruptible(stop))
             until_shown.enter_context(_without_echo())
         events = chat.conversation.ask(question, stop, language=language, again=again)
         with _waiting(chat):
@@ -61,22 +60,6 @@ def retry(chat: Chat, argument: str) -> None:
     if question is None:
         raise InputError("there is no question to ask again yet")
     ask(chat, question, language=parse_tag(argument) if argument else None, again=True)
-
-
-@contextmanager
-def _interruptible(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C sets `stop`; another one raises KeyboardInterrupt, for what does not look at `stop`."""
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

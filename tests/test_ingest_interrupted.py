@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ingest import Progress, ingest
+from rag import Settings, build
+from rag.errors import InputError
+
+MANY = 160  # more than are embedded at once
+TEXT = "# Wartung {}\n\nDas Förderband {} wird jeden Montag gereinigt und die Spannung geprüft.\n"
+
+
+@pytest.fixture
+def docs(in_folder: Path) -> Path:
+    folder = in_folder / "docs"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / f"{number:03}.md").write_text(TEXT.format(number, number))
+    return folder
+
+
+def sources(settings: Settings) -> set[str]:
+    store = build.store(settings)
+    try:
+        return {document.source for document in store.documents()}
+    finally:
+        store.close()
+
+
+def test_a_run_that_is_ended_keeps_what_it_took_and_the_next_goes_on(docs: Path, settings: Settings) -> None:
+    stop = threading.Event()
+
+    def end_it(progress: Progress) -> None:
+        if progress.files:
+            stop.set()
+
+    report = ingest(docs, settings=settings, stop=stop, on_progress=end_it)
+    assert 0 < report.added < MANY
+    assert report.added + report.left == MANY
+    assert len(sources(settings)) == report.added
+    again = ingest(docs, settings=settings)
+    assert (again.added, again.unchanged, again.left) == (report.left, report.added, 0)
+
+
+def test_nothing_is_pruned_where_not_all_was_looked_at(docs: Path, settings: Settings) -> None:
+    ingest(docs / "000.md", settings=settings)
+    (docs / "000.md").unlink()
+    stop = threading.Event()
+    stop.set()
+    assert ingest(docs, settings=settings, stop=stop, prune=True).removed == 0
+    assert "docs/000.md" in sources(settings)
+
+
+def start(docs: Path, settings: Settings) -> subprocess.Popen[str]:
+    environment = os.environ | {"RAG_STORE__PATH": str(settings.store.path), "RAG_EMBEDDER__MODEL": "pocket-m3"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ingest.cli", str(docs), "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_documents(settings: Settings) -> None:
+    wal = settings.store.path / settings.store.collection / "index.json"
+    until = time.monotonic() + 120
+    while not wal.exists():
+        assert time.monotonic() < until, "the ingestion never began"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_it_and_nothing_is_broken(docs: Path, settings: Settings, times: int) -> None:
+    process = start(docs, settings)
+    wait_for_documents(settings)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    if times == 1:
+        report = json.loads(out)
+        assert report["documents"]["added"] + report["left"] == MANY
+        assert len(sources(settings)) == report["documents"]["added"]
+    again = ingest(docs, settings=settings)
+    assert again.added + again.unchanged == MANY
+    assert len(sources(settings)) == MANY
+
+
+def test_what_failed_is_remembered_and_retried_with_its_metadata(
+    docs: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, gone = docs / "broken.pdf", docs / "gone.pdf"
+    broken.write_bytes(b"%PDF-1.4 broken")
+    gone.write_bytes(b"%PDF-1.4 broken")
+    first = ingest([broken, gone, docs / "000.md"], settings=settings, metadata={"team": "a"})
+    assert (first.added, first.failed) == (1, 2)
+    gone.unlink()
+    again = ingest(retry_failed=True, settings=settings)
+    assert (again.failed, again.added, again.unchanged) == (1, 0, 0)
+    assert "gone.pdf failed before and is not there any more" in caplog.text
+    broken.unlink()
+    broken.mkdir()  # mended by hand: a folder of that name
+    (broken / "text.md").write_text(TEXT.format("neu", "neu"))
+    third = ingest(retry_failed=True, settings=settings)
+    assert (third.added, third.failed) == (1, 0)
+    assert ingest(retry_failed=True, settings=settings).added == 0
+
+
+def test_a_retried_file_keeps_the_metadata_it_was_given(docs: Path, settings: Settings) -> None:
+    late = docs / "late.md"
+    late.write_text("")
+    ingest(late, settings=settings, metadata={"team": "b"})
+    late.write_text(TEXT.format("spät", "spät"))
+    assert ingest(retry_failed=True, settings=settings).added == 1
+    store = build.store(settings)
+    try:
+        [document] = store.documents()
+    finally:
+        store.close()
+    assert document.metadata["team"] == "b"
+    assert ingest(late, settings=settings, metadata={"team": "b"}).unchanged == 1
+
+
+def test_a_file_that_was_ingested_since_is_not_retried(docs: Path, settings: Settings) -> None:
+    late = docs / "late.md"
+    late.write_text("")
+    assert ingest(late, settings=settings).failed == 1
+    late.write_text(TEXT.format("spät", "spät"))
+    assert ingest(late, settings=settings).added == 1
+    report = ingest(retry_failed=True, settings=settings)
+    assert (report.added, report.unchanged) == (0, 0)
+
+
+def test_a_damaged_memory_costs_nothing_else(docs: Path, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    late = docs / "late.md"
+    late.write_text("")
+    ingest(late, settings=settings)
+    [memory] = settings.store.path.glob("*.failures.json")
+    memory.write_text("[{")
+    assert ingest(retry_failed=True, settings=settings).failed == 0
+    assert "failures of earlier runs are forgotten" in caplog.text
+    assert ingest(late, settings=settings).failed == 1
+    assert json.loads(memory.read_text())[0]["path"] == str(late)
+
+
+def test_paths_beside_what_is_retried_are_refused(docs: Path, settings: Settings) -> None:
+    with pytest.raises(InputError, match="leave out paths"):
+        ingest(docs, retry_failed=True, settings=settings)

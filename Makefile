@@ -55,6 +55,7 @@ bench: $(READY) $(PEERS)
 	@$(BIN)/python -m benchmarks.question_latency --checkpoint full $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.full_size
+	@$(BIN)/python -m benchmarks.kills
 
 peers: $(PEERS)
 

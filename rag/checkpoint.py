@@ -122,7 +122,7 @@ def locate(model: str, revision: str | None = None) -> Path:
 
     Raises:
         ModelUnavailableError: the folder does not exist, the name is no hub id, or the hub does not provide it.
-        CheckpointError: the hub's repository is no BGE-M3 checkpoint.
+        CheckpointError: the hub's repository is neither a BGE-M3 checkpoint nor a sentence-transformers model.
     """
     if model in BUNDLED:
         return BUNDLED[model]

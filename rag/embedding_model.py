@@ -36,7 +36,11 @@ def inspect(
         CheckpointError: it is neither, or a file is missing or cannot be used.
         InputError: prompts or a dimension are given, and the model has none to choose.
     """
-    if any((folder / head).is_file() for head in HEADS):
+    try:
+        has_heads, has_modules = any((folder / head).is_file() for head in HEADS), (folder / MODULES).is_file()
+    except OSError as error:  # a folder that may not be looked into, say
+        raise CheckpointError(f"{folder} cannot be read ({error.strerror}): give another folder") from error
+    if has_heads:
         given = {"QUERY_PROMPT": query_prompt, "PASSAGE_PROMPT": passage_prompt, "TRUNCATE_DIM": truncate_dim}
         for setting, value in given.items():
             if value not in (None, ""):
@@ -45,7 +49,7 @@ def inspect(
                     "choice: unset it, or use a sentence-transformers model"
                 )
         return checkpoint.inspect(folder, name)
-    if (folder / MODULES).is_file():
+    if has_modules:
         return sentence_model.inspect(
             folder, name, query_prompt=query_prompt, passage_prompt=passage_prompt, truncate_dim=truncate_dim
         )

@@ -12,21 +12,27 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
 from rag.catalogue import figures, listing, local
 from rag.catalogue.examination import WITHOUT, examine
-from rag.catalogue.models import benchmarks, find, models, require_embedder
+from rag.catalogue.models import benchmarks, find, models
 from rag.catalogue.table import listing_text
 from rag.checkpoint import BUNDLED, inspect
 from rag.embedders.bge_m3 import BgeM3Embedder
+from rag.embedders.sentence_transformer import SentenceTransformerEmbedder
 from rag.errors import CheckpointError, InputError
 from rag.evaluation.fields import evaluation_fields
 from rag.evaluation.results import MEASURES, Cell, Evaluation, Interval
 from rag.hub import DEFAULT_REVISIONS
 from rag.language import parse_tag
+from rag.sentence_files import wanted
+from rag.sentence_model import SentenceModel
+from rag.sentence_model import inspect as inspect_sentence_model
 from tests.tiny_checkpoint import write_tiny_checkpoint
+from tests.tiny_sentence_models import LAYOUTS, write_distiluse, write_minilm
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +49,18 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 # The table
 
 
-def test_only_models_that_this_program_loads_are_called_embedders() -> None:
+def test_models_in_bge_m3s_layout_are_told_from_those_with_dense_vectors_alone() -> None:
     assert {model.id for model in models() if model.use == "embedder"} == {*BUNDLED, *DEFAULT_REVISIONS}
-    require_embedder("pocket-m3")
-    require_embedder("somebody/fine-tuned-bge-m3")  # not known: the hub is asked
-    with pytest.raises(CheckpointError, match=r"'intfloat/multilingual-e5-small' is no embedder here.* BAAI/bge-m3"):
-        require_embedder("intfloat/multilingual-e5-small")
+    assert {model.vectors for model in models() if model.use == "embedder"} == {("dense", "sparse", "multi")}
+    assert {model.vectors for model in models() if model.use == "dense"} == {("dense",)}
+
+
+@pytest.mark.parametrize("name", ["multilingual-e5-small", "multilingual-e5-base", "multilingual-e5-large"])
+def test_prompts_that_are_listed_are_those_the_program_puts_before_texts(tmp_path: Path, name: str) -> None:
+    listed = find(f"intfloat/{name}")
+    found = inspect_sentence_model(LAYOUTS["multilingual-e5-small"](tmp_path / "e5"), f"intfloat/{name}")
+    assert listed is not None
+    assert (listed.query_prompt, listed.passage_prompt) == (found.query_prompt, found.passage_prompt)
 
 
 def test_what_is_said_of_the_bundled_model_is_what_its_files_say() -> None:
@@ -232,7 +244,7 @@ def test_where_a_model_is_is_known_without_fetching_it() -> None:
     found = {model.id: local.presence(model) for model in models()}
     assert found["pocket-m3"] == "bundled"
     assert found["BAAI/bge-m3"] in ("here", "not here")
-    assert found["sentence-transformers/LaBSE"] is None
+    assert found["sentence-transformers/LaBSE"] in ("here", "not here")
 
 
 # Folders
@@ -344,14 +356,14 @@ def test_git_lfs_pointers_and_faulty_side_files_are_damaged(copy: Path) -> None:
     assert statuses(copy) == dict.fromkeys(("model.safetensors", "fingerprint.txt", "README.md"), "damaged")
 
 
-def test_a_sentence_transformers_model_is_no_embedder_but_may_teach(copy: Path) -> None:
+def test_bge_m3s_layout_with_another_encoder_is_no_embedder_but_may_teach(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     found = examine(copy, "copy")
     assert statuses(copy) == {"config.json": "damaged"}
+    assert found.layout == "bge-m3"
     assert found.teacher
     assert found.checkpoint is None
-    assert statuses(copy) == {"config.json": "damaged"}
 
 
 @pytest.mark.parametrize("broken", ["model.safetensors", "tokenizer.json", "config.json"])
@@ -368,3 +380,128 @@ def test_a_broken_model_does_not_teach(copy: Path, broken: str) -> None:
 def test_an_empty_folder_lacks_everything(tmp_path: Path) -> None:
     assert statuses(tmp_path) == dict.fromkeys((*WITHOUT, "model.safetensors"), "missing")
     assert not examine(tmp_path, "empty").teacher
+
+
+# Folders of sentence-transformers
+
+
+@pytest.fixture(scope="module")
+def tiny_sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_distiluse(tmp_path_factory.mktemp("sentence_model") / "distiluse")
+
+
+@pytest.fixture
+def sentence_copy(tiny_sentence_model: Path, tmp_path: Path) -> Path:
+    """A copy to damage; its modules are a transformer, a pooling and a dense layer."""
+    return Path(shutil.copytree(tiny_sentence_model, tmp_path / "copy"))
+
+
+def test_a_sentence_transformers_model_is_usable_embeds_and_may_teach(tmp_path: Path) -> None:
+    folder = write_minilm(tmp_path / "minilm")
+    found = examine(folder, "minilm")
+    assert found.usable
+    assert found.teacher
+    assert found.layout == "sentence-transformers"
+    assert isinstance(found.checkpoint, SentenceModel)
+    assert found.checkpoint == inspect_sentence_model(folder, "minilm")
+    assert {part.file: part.size for part in found.parts} == {
+        file: (folder / file).stat().st_size
+        for file in wanted([path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()])
+    }
+    (vectors,) = SentenceTransformerEmbedder(found.checkpoint, device="cpu", dtype="float32").embed_passages(["a text"])
+    assert vectors.dense.shape == (found.checkpoint.dimension,)
+
+
+def test_a_checkpoint_without_both_heads_is_a_sentence_transformers_model(copy: Path) -> None:
+    for head in ("sparse_linear.pt", "colbert_linear.pt"):
+        (copy / head).unlink()
+    found = examine(copy, "copy")
+    assert (found.layout, found.usable, found.teacher) == ("sentence-transformers", True, True)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.json",
+        "tokenizer.json",
+        "model.safetensors",
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+    ],
+)
+def test_a_missing_file_of_a_module_is_named_as_the_loader_names_its_place(sentence_copy: Path, file: str) -> None:
+    (sentence_copy / file).unlink()
+    found = examine(sentence_copy, "copy")
+    assert statuses(sentence_copy) == {file: "missing"}
+    assert (found.usable, found.teacher, found.checkpoint) == (False, False, None)
+    (fault,) = (str(part.fault) for part in found.parts if part.fault)
+    assert fault.startswith(f"{(sentence_copy / file).parent} has no {Path(file).name}: copy it")
+    with pytest.raises(CheckpointError, match=re.escape(str((sentence_copy / file).parent))):
+        inspect_sentence_model(sentence_copy, "copy")
+
+
+def test_all_that_is_wrong_with_a_sentence_transformers_model_is_said_at_once(sentence_copy: Path) -> None:
+    (sentence_copy / "tokenizer.json").unlink()
+    for file in ("model.safetensors", "2_Dense/model.safetensors", "1_Pooling/config.json"):
+        halve(sentence_copy / file)
+    (sentence_copy / "README.md").write_text("---\nretrieval: {sparse_weight: -1}\n---\n")
+    damaged = ("model.safetensors", "2_Dense/model.safetensors", "1_Pooling/config.json", "README.md")
+    assert statuses(sentence_copy) == {**dict.fromkeys(damaged, "damaged"), "tokenizer.json": "missing"}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        ("2_Dense/config.json", {"out_features": None}, "how long its vectors are"),
+        ("2_Dense/config.json", {"activation_function": "theirs.Activation"}, "none of torch's"),
+        ("1_Pooling/config.json", {"word_embedding_dimension": "many"}, "how long its vectors are"),
+    ],
+)
+def test_a_configuration_that_does_not_do_is_named(
+    sentence_copy: Path, file: str, change: dict[str, object], words: str
+) -> None:
+    config = json.loads((sentence_copy / file).read_text())
+    (sentence_copy / file).write_text(json.dumps(config | change))
+    (part,) = (part for part in examine(sentence_copy, "copy").parts if part.fault)
+    assert (part.file, part.status) == (file, "damaged")
+    assert words in str(part.fault)
+
+
+def test_a_tokenizer_that_does_not_load_is_damaged(sentence_copy: Path) -> None:
+    (sentence_copy / "tokenizer.json").write_text("{}")
+    assert statuses(sentence_copy) == {"tokenizer.json": "damaged"}
+
+
+def test_a_model_that_comes_with_code_is_neither_embedder_nor_teacher(sentence_copy: Path) -> None:
+    listed = json.loads((sentence_copy / "modules.json").read_text())
+    (sentence_copy / "modules.json").write_text(json.dumps([{**listed[0], "type": "custom.Module"}, *listed[1:]]))
+    found = examine(sentence_copy, "copy")
+    assert statuses(sentence_copy) == {"modules.json": "damaged"}
+    assert not found.teacher
+    assert "code that comes with the model" in str(found.parts[0].fault)
+
+
+def test_every_shard_is_looked_at(sentence_copy: Path) -> None:
+    shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    shutil.copyfile(sentence_copy / "model.safetensors", sentence_copy / shards[0])
+    shutil.copyfile(sentence_copy / "model.safetensors", sentence_copy / shards[1])
+    halve(sentence_copy / shards[1])
+    (sentence_copy / "model.safetensors").unlink()
+    index = {"weight_map": {f"tensor{number}": shard for number, shard in enumerate(shards)}}
+    (sentence_copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert statuses(sentence_copy) == {shards[1]: "damaged", shards[2]: "missing"}
+
+
+def test_weights_in_torchs_own_format_are_opened_and_those_of_old_versions_taken_as_they_are(
+    sentence_copy: Path,
+) -> None:
+    path = sentence_copy / "2_Dense" / "pytorch_model.bin"
+    state = load_file(path.with_name("model.safetensors"))
+    path.with_name("model.safetensors").unlink()
+    for zipped in (True, False):
+        torch.save(state, path, _use_new_zipfile_serialization=zipped)
+        assert statuses(sentence_copy) == {}
+    torch.save(state, path)
+    halve(path)
+    assert statuses(sentence_copy) == {"2_Dense/pytorch_model.bin": "damaged"}

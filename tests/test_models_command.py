@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from rag import checkpoint
+from rag.embedding_model import inspect
 from tests.command_line import Done, call
 from tests.test_catalogue import evaluation, halve, written
 from tests.test_checkpoint import COMMIT, Hub, files_of, online
 from tests.tiny_checkpoint import write_tiny_checkpoint
+from tests.tiny_sentence_models import write_e5
 
 Shell = Callable[..., Done]
 
@@ -63,8 +65,7 @@ def test_the_list_says_what_each_model_can_be_used_for(shell: Shell) -> None:
     assert head.split()[:4] == ["use", "here", "dimension", "window"]
     used = {row.split()[-1]: row.split()[0] for row in rows}
     assert used["pocket-m3"] == used["BAAI/bge-m3"] == "embedder"
-    assert used["sentence-transformers/LaBSE"] == "teacher"
-    assert used["intfloat/multilingual-e5-large"] == "comparison"
+    assert used["sentence-transformers/LaBSE"] == used["intfloat/multilingual-e5-large"] == "dense"
     assert "\n.805   .790  nDCG@10  Belebele   dense           published  BAAI/bge-m3\n" in done.out
 
 
@@ -73,7 +74,8 @@ def test_programs_get_one_object_a_model(shell: Shell) -> None:
     pocket, e5 = found["pocket-m3"], found["intfloat/multilingual-e5-small"]
     assert (pocket["use"], pocket["presence"], pocket["dimension"]) == ("embedder", "bundled", 256)
     assert pocket["vectors"] == ["dense", "sparse", "multi"]
-    assert (e5["use"], e5["presence"], e5["query_prompt"]) == ("comparison", None, "query: ")
+    assert (e5["use"], e5["query_prompt"]) == ("dense", "query: ")
+    assert e5["presence"] in ("here", "not here")
     assert all(figure["source"] and not figure["own"] for line in found.values() for figure in line["figures"])
 
 
@@ -156,13 +158,45 @@ def test_programs_get_the_files_with_remedies_even_of_a_folder_that_is_not_usabl
     assert found["model.safetensors"]["status"] == "ok"
 
 
-def test_a_model_for_sentence_transformers_alone_is_said_to_teach(shell: Shell, copy: Path) -> None:
+def test_bge_m3s_layout_with_another_encoder_is_not_usable_and_said_to_teach(shell: Shell, copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     done = shell("check", "copy")
     assert done.code == 3
     assert "model_type = 'bert'" in done.out
     assert "`rag train distill --teacher` may learn from it" in one_line(done)
+
+
+def test_a_sentence_transformers_model_is_usable_with_its_prompts(shell: Shell, in_folder: Path) -> None:
+    folder = write_e5(in_folder / "multilingual-e5-small")
+    done = shell("check", folder.name)
+    assert (done.code, done.err) == (0, "")
+    *files, last = done.out.splitlines()
+    assert [line.split()[0] for line in files] == ["ok"] * 7
+    fingerprint = inspect(Path(folder.name), folder.name).fingerprint
+    assert last == (
+        "usable: dimension 48, window 512 tokens, dense vectors of sentence-transformers, sparse ones of BM25, prompts "
+        f"'query: ' and 'passage: ', fingerprint {fingerprint}; `rag train distill --teacher` may learn from it"
+    )
+    found = shell("check", folder.name, "--json").json
+    assert (found["usable"], found["teacher"], found["layout"]) == (True, True, "sentence-transformers")
+    assert (found["query_prompt"], found["passage_prompt"]) == ("query: ", "passage: ")
+    assert (found["dimension"], found["window"], found["fingerprint"]) == (48, 512, fingerprint)
+
+
+def test_a_sentence_transformers_model_that_lacks_a_file_says_which_and_what_mends_it(
+    shell: Shell, in_folder: Path
+) -> None:
+    folder = write_e5(in_folder / "e5")
+    (folder / "1_Pooling" / "config.json").unlink()
+    done = shell("check", "e5")
+    assert done.code == 3
+    assert one_line(done).startswith("rag: 'e5' is not usable, 1_Pooling/config.json is missing or damaged: ")
+    (missing,) = (line for line in done.out.splitlines() if not line.startswith("ok"))
+    assert missing.startswith("missing  1_Pooling/config.json – ")
+    assert missing.endswith("– copy it from the model's repository")
+    found = shell("check", "e5", "--json").json
+    assert (found["usable"], found["teacher"], found["fingerprint"], found["dimension"]) == (False, False, None, None)
 
 
 @pytest.mark.parametrize("word", ["check", "pull"])
@@ -185,13 +219,10 @@ def test_a_file_is_no_folder_of_a_model(shell: Shell, copy: Path) -> None:
     assert one_line(done) == "rag: 'copy/model.safetensors' is a file: give its folder"
 
 
-@pytest.mark.parametrize("word", ["check", "pull"])
-def test_a_known_model_that_is_no_embedder_is_refused_before_the_hub_is_asked(
-    shell: Shell, hub: Hub, word: str
-) -> None:
-    done = shell(word, "sentence-transformers/LaBSE")
+def test_a_listed_model_that_is_not_here_is_named_with_the_command_that_fetches_it(shell: Shell, hub: Hub) -> None:
+    done = shell("check", "sentence-transformers/LaBSE")
     assert done.code == 3
-    assert "is no embedder here" in one_line(done)
+    assert "`rag models pull sentence-transformers/LaBSE`" in one_line(done)
     assert hub.requests == 0
 
 
@@ -223,6 +254,21 @@ def test_a_model_is_fetched_once_and_then_usable_without_a_network(shell: Shell,
     after = shell("check", "owner/tiny")
     assert after.code == 0
     assert checkpoint.inspect(tiny, "").fingerprint in after.out
+    assert hub.requests == asked
+
+
+def test_a_sentence_transformers_model_is_fetched_and_then_usable(shell: Shell, hub: Hub, in_folder: Path) -> None:
+    folder = write_e5(in_folder / "e5")
+    hub.files = {**files_of(folder), "onnx/model.onnx": b"x", "pytorch_model.bin": b"x"}
+    done = shell("pull", "owner/tiny", "--json")
+    assert done.code == 0
+    assert sorted(hub.resolved) == sorted(files_of(folder))
+    assert done.json["size"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    asked = hub.requests
+    assert shell("pull", "owner/tiny").out.startswith("owner/tiny is here already: ")
+    after = shell("check", "owner/tiny")
+    assert after.code == 0
+    assert inspect(folder, "owner/tiny").fingerprint in after.out
     assert hub.requests == asked
 
 

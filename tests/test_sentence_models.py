@@ -496,3 +496,8 @@ def test_a_checkpoint_that_lacks_one_head_on_the_hub_is_no_sentence_transformers
     server = serve({name: content for name, content in files.items() if name != "sparse_linear.pt"})
     with pytest.raises(CheckpointError, match=r"has no sparse_linear\.pt"):
         hub.fetch("owner/tiny", None, endpoint=server.address, cache=tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        inspect(tmp_path / ("a" * 300), "long")

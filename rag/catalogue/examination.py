@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from rag.checkpoint import Checkpoint, faults, inspect, outline
+from rag.catalogue.sentence_examination import sentence_faults
+from rag.checkpoint import HEADS, Checkpoint, faults, inspect, outline
+from rag.embedding_model import EmbeddingModel
 from rag.errors import CheckpointError
 from rag.hub import WEIGHTS
+from rag.sentence_files import MODULES
+
+Layout = Literal["bge-m3", "sentence-transformers"]
+"""Where the model's files lie; see `rag.embedding_model`."""
 
 Status = Literal["ok", "missing", "damaged"]
 """`damaged`: it is there, and broken, of another kind of model, or does not fit the other files."""
@@ -24,7 +30,7 @@ WITHOUT: Final[Mapping[str, str]] = {
     "sparse_linear.pt": "there are no sparse vectors: neither hybrid nor sparse search",
     "colbert_linear.pt": "there are no vectors of tokens (multi-vector scores)",
 }
-"""What does not work without a file, by its name; without weights nothing does."""
+"""What does not work without a file, by its name; without weights nothing does, nor without a module's files."""
 
 _OF_A_TEACHER = frozenset({"tokenizer.json", *WEIGHTS})
 """Files without which a model cannot teach, either; it needs no heads."""
@@ -32,9 +38,10 @@ _OF_A_TEACHER = frozenset({"tokenizer.json", *WEIGHTS})
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a checkpoint.
+    """One file of a model.
 
     Attributes:
+        file: its path below the model's folder.
         size: bytes; None where it is missing.
         fault: what is wrong with it and what mends it; None where nothing is.
     """
@@ -51,15 +58,16 @@ class Examination:
 
     Attributes:
         name: what the model was asked for.
-        checkpoint: what can be said of the model: of a usable one everything, of another what config.json says, without
-            fingerprint; None where that cannot be used either.
+        checkpoint: what can be said of the model: of a usable one everything, of another in BGE-M3's layout what
+            config.json says, without fingerprint; None where nothing can be said.
         teacher: sentence-transformers would load the folder, so `rag train distill` can learn from it.
     """
 
     name: str
     folder: Path
+    layout: Layout
     parts: tuple[Part, ...]
-    checkpoint: Checkpoint | None
+    checkpoint: EmbeddingModel | None
     teacher: bool
 
     @property
@@ -73,7 +81,14 @@ def examine(folder: Path, name: str) -> Examination:
 
     Args:
         name: what the model was asked for, kept for messages.
+
+    Raises:
+        CheckpointError: the folder may not be looked into.
     """
+    if _is_of_sentence_transformers(folder):
+        seen, model = sentence_faults(folder, name)
+        parts = tuple(_part(folder, file, fault) for file, fault in seen.items())
+        return Examination(name, folder, "sentence-transformers", parts, model, teacher=model is not None)
     found = faults(folder)
     described = outline(folder, name) if found["config.json"] is None else None
     if described is not None:
@@ -85,13 +100,23 @@ def examine(folder: Path, name: str) -> Examination:
                     found[file] = error
     if not any(found.values()):
         described = inspect(folder, name)
-    parts = tuple(_part(folder / file, fault) for file, fault in found.items())
-    return Examination(name, folder, parts, described, teacher=_may_teach(folder, found))
+    parts = tuple(_part(folder, file, fault) for file, fault in found.items())
+    return Examination(name, folder, "bge-m3", parts, described, teacher=_may_teach(folder, found))
+
+
+def _is_of_sentence_transformers(folder: Path) -> bool:
+    """Whether it has its list of modules and none of BGE-M3's heads, as `rag.embedding_model.inspect` has it."""
+    try:
+        return (folder / MODULES).is_file() and not any((folder / head).is_file() for head in HEADS)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({error.strerror or error}): check the files' permissions"
+        ) from error
 
 
 def _may_teach(folder: Path, found: Mapping[str, CheckpointError | None]) -> bool:
     """Whether sentence-transformers would load it: heads may be missing and config.json be another model's."""
-    if not (folder / "modules.json").is_file() or any(found[file] for file in found if file in _OF_A_TEACHER):
+    if not (folder / MODULES).is_file() or any(found[file] for file in found if file in _OF_A_TEACHER):
         return False
     if found["config.json"] is None:
         return True
@@ -171,10 +196,11 @@ def _openers(found: Checkpoint) -> dict[str, Callable[[Checkpoint], None]]:
     }
 
 
-def _part(path: Path, fault: CheckpointError | None) -> Part:
+def _part(folder: Path, file: str, fault: CheckpointError | None) -> Part:
+    path = folder / file
     try:
         size = path.stat().st_size if path.is_file() else None
     except OSError:  # a folder that may not be looked into; the fault says so
         size = None
     status: Status = "ok" if fault is None else "missing" if size is None else "damaged"
-    return Part(path.name, status, size, fault)
+    return Part(file, status, size, fault)

@@ -43,7 +43,7 @@ class Entry:
 
     Attributes:
         model: None for one that is not in the catalogue, of which the user has figures.
-        presence: None where it is not known, or does not matter.
+        presence: likewise.
     """
 
     id: str
@@ -60,7 +60,7 @@ def entries(own: Sequence[OwnFigure]) -> list[Entry]:
     """
     fingerprints = {}
     if own:
-        fingerprints = {model.id: found.fingerprint for model in models() if (found := local.checkpoint(model))}
+        fingerprints = {model.id: found.fingerprint for model in models() if (found := local.files(model))}
     measured = figures.by_model(own, fingerprints)
     listed = [
         Entry(

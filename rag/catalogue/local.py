@@ -5,24 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 from rag.catalogue.models import Model
-from rag.checkpoint import BUNDLED, Checkpoint, inspect, locate, must_be_fetched
+from rag.checkpoint import BUNDLED, locate, must_be_fetched
+from rag.embedding_model import EmbeddingModel, inspect
 from rag.errors import CheckpointError, ModelUnavailableError
 
 Presence = Literal["bundled", "here", "not here"]
 
 
-def presence(model: Model) -> Presence | None:
-    """Where an embedder's files are; None for a model that is no embedder here. Nothing is fetched."""
-    if model.use != "embedder":
-        return None
+def presence(model: Model) -> Presence:
+    """Where a model's files are. Nothing is fetched."""
     if model.id in BUNDLED:
         return "bundled"
     return "not here" if must_be_fetched(model.id, model.revision) else "here"
 
 
-def checkpoint(model: Model) -> Checkpoint | None:
-    """The files of an embedder that is on this machine; None where it is not, or they cannot be used."""
-    if presence(model) in (None, "not here"):
+def files(model: Model) -> EmbeddingModel | None:
+    """The files of a model that is on this machine; None where it is not, or they cannot be used."""
+    if presence(model) == "not here":
         return None
     try:
         return inspect(locate(model.id, model.revision), model.id)

@@ -14,14 +14,13 @@ from importlib.resources import files
 from typing import Any, Final, Literal, get_args
 
 from rag.checkpoint import BUNDLED, inspect
-from rag.errors import CheckpointError
 from rag.hub import DEFAULT_REVISIONS
 
-Use = Literal["embedder", "teacher", "comparison"]
+Use = Literal["embedder", "dense"]
 USES: Final[Mapping[Use, str]] = {
-    "embedder": "this program embeds with it (--model)",
-    "teacher": "no embedder here; `rag train distill --teacher` can learn from it",
-    "comparison": "no embedder here; listed for its figures alone",
+    "embedder": "this program embeds with it (--model); all its vectors are the model's own",
+    "dense": "a sentence-transformers model: this program embeds with it (--model), BM25 beside its dense vectors, and "
+    "`rag train distill --teacher` can learn from it",
 }
 
 Vectors = Literal["dense", "sparse", "multi"]
@@ -71,7 +70,7 @@ class Model:
         id: `pocket-m3`, or a hub id.
         use: what this program can do with it.
         vectors: what it makes of a text.
-        revision: commit that this program takes; None for a bundled model and for those it does not run.
+        revision: commit that this program takes; None for a bundled model and for those it takes as they are now.
         dimension: length of the dense vectors.
         window: longest text in tokens.
         language_count: a number, or a lower bound such as `100+`.
@@ -109,25 +108,13 @@ def benchmarks() -> Mapping[str, Benchmark]:
 
 @cache
 def models() -> tuple[Model, ...]:
-    """All models: embedders first, then teachers, then those for comparison."""
+    """All models, those in BGE-M3's layout first."""
     return tuple(_model(**fields) for fields in _table()["models"])
 
 
 def find(name: str) -> Model | None:
     """The model of that id."""
     return next((model for model in models() if model.id == name), None)
-
-
-def require_embedder(name: str) -> None:
-    """Refuses a model that is known to be none this program can embed with.
-
-    Raises:
-        CheckpointError: it is another kind of model.
-    """
-    model = find(name)
-    if model is not None and model.use != "embedder":
-        usable = ", ".join(each.id for each in models() if each.use == "embedder")
-        raise CheckpointError(f"{name!r} is {USES[model.use]}: use {usable}, or a model fine-tuned from one of them")
 
 
 def _table() -> dict[str, Any]:

@@ -189,7 +189,9 @@ TEXTS: dict[str, Text] = {
         see_also=("rag eval retrieval", "rag models pull --help", "rag models check --help"),
     ),
     "pull": Text(
-        arguments=(("ID", "As `rag models` shows it, or of a model on the hub that was fine-tuned from BGE-M3."),),
+        arguments=(
+            ("ID", "As `rag models` shows it, or of another: fine-tuned from BGE-M3, or of sentence-transformers."),
+        ),
         success="It is on this machine, and usable.",
         codes=(_USAGE, (3, "It cannot be fetched, or is no model that this program embeds with."), _INTERRUPTED),
         environment=(

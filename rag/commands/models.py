@@ -44,7 +44,7 @@ _MODULES = {"check": "models_check:check", "pull": "models_pull:pull"}
 def models(context: click.Context, files: tuple[Path, ...], as_json: bool) -> int:
     """List embedding models: what this program can do with them, their facts, and figures across languages.
 
-    Only those marked as embedders can be used with --model. Nothing is downloaded.
+    All of them can be used with --model, and so can others of their kinds. Nothing is downloaded.
 
     \b
     rag models
@@ -55,7 +55,7 @@ def models(context: click.Context, files: tuple[Path, ...], as_json: bool) -> in
     rag models pull BAAI/bge-m3
     rag models check models/bge-m3
     # For programs:
-    rag models --json | jq -r 'select(.use == "embedder").id'
+    rag models --json | jq -r 'select(.presence != "not here").id'
     """
     if context.invoked_subcommand is not None:
         if files or as_json:

@@ -22,18 +22,17 @@ def pull(model: str, revision: str | None, as_json: bool) -> None:
 
     \b
     rag models pull BAAI/bge-m3
+    rag models pull intfloat/multilingual-e5-small
     # A folder to carry to another machine:
     cp -rL "$(rag models pull BAAI/bge-m3 --json | jq -r .folder)" /media/usb/bge-m3
     """
     from rag import checkpoint
     from rag.catalogue.examination import examine
-    from rag.catalogue.models import require_embedder
     from rag.rendering.records import to_json
     from rag.rendering.text import readable_size
 
     if checkpoint.is_folder(model) and model not in checkpoint.BUNDLED:
         raise InputError(f"{model!r} is a folder on this machine: `rag models check` says whether it is usable")
-    require_embedder(model)
     revision = revision or revision_in_settings(model)
     fetched = checkpoint.must_be_fetched(model, revision)
     found = examine(checkpoint.locate(model, revision), model)

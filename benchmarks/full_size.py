@@ -145,7 +145,7 @@ def _questions(store: Path, dtype: str) -> float:
 
     settings = Settings(
         store={"path": store},  # type: ignore[arg-type]
-        embedder={"model": str(CHECKPOINT), "dtype": dtype},  # type: ignore[arg-type]
+        embedder={"model": str(CHECKPOINT), "dtype": dtype, "query_cache": 0},  # type: ignore[arg-type]
     )
     times = []
     with open_rag(settings) as rag:

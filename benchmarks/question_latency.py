@@ -60,7 +60,7 @@ class Questions:
 @contextmanager
 def opened(passages: int, languages: int, found: Checkpoint) -> Iterator[tuple[Retriever, Questions, float]]:
     """An index of made-up passages, ready for questions; and the seconds that writing it took."""
-    settings = load_settings(model=str(found.folder))
+    settings = load_settings(model=str(found.folder), more={"embedder": {"query_cache": 0}})
     plain = build.embedder(settings, found)
     made = Passages(languages, plain.dimension)
     questions = Questions(made)

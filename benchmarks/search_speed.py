@@ -108,7 +108,7 @@ class Passages:
 
 def measure(passages: int, languages: int, searches: int, model: str) -> dict[str, Any]:
     """One index, searched in all ways."""
-    settings = load_settings(model=model)
+    settings = load_settings(model=model, more={"embedder": {"query_cache": 0}})
     found = build.checkpoint(settings)
     plain = build.embedder(settings, found)
     made = Passages(languages, plain.dimension)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from ingest.pipeline import Ingestion, IngestReport, Progress
 from ingest.pruning import vanished
 from rag import build
 from rag.errors import IndexMissingError, InputError
-from rag.locations import path_of, source_of, uri_of
+from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
 
@@ -66,7 +65,7 @@ def ingest(
     if isinstance(paths, (str, Path)):  # a string is also a sequence of strings: "./docs" would walk the whole disk
         paths = [paths]
     failures = Failures(settings.store.path, settings.store.collection, settings.store.url)
-    remembered = _remembered(failures) if retry_failed else {}
+    remembered = _remembered(failures, dry_run) if retry_failed else {}
     if retry_failed:
         if paths or metadata or prune:
             raise InputError("what failed is retried as it was given: leave out paths, metadata and pruning")
@@ -89,7 +88,7 @@ def ingest(
             embedder,
             chunk_tokens=min(settings.ingest.chunk_tokens, embedder.window),
             metadata=dict(metadata or {}),
-            metadata_by_uri={uri_of(Path(path)): each.metadata for path, each in remembered.items()},
+            metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
             dry_run=dry_run,
             stop=stop,
@@ -100,7 +99,7 @@ def ingest(
         report = ingestion.run(files)
         if not dry_run:
             _remember(failures, files[: len(files) - report.left], report, remembered, dict(metadata or {}))
-        if prune and not report.left:
+        if prune and not report.left and not (stop and stop.is_set()):
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
         return report
@@ -108,15 +107,27 @@ def ingest(
         store.close()
 
 
-def _remembered(failures: Failures) -> dict[str, Remembered]:
+def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:
     """What failed in earlier runs, by path; what is not there any more is forgotten."""
     found = {each.path: each for each in failures.load()}
-    gone = [path for path in found if not os.path.lexists(path)]
+    gone = [path for path in found if _is_gone(Path(path))]
     for path in gone:
         logger.warning("%s failed before and is not there any more: it is forgotten", path)
         del found[path]
-    failures.update(gone, ())
+    if not dry_run:
+        failures.update(gone, ())
     return found
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether a file is not there while its folder is: a disk that is not mounted has only been put aside."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path.parent.is_dir()
+    except OSError:
+        return False
+    return False
 
 
 def _remember(
@@ -128,10 +139,19 @@ def _remember(
 ) -> None:
     failed = []
     for failure in report.failures:
-        path = path_of(failure.uri)
-        given = remembered[path].metadata if path in remembered else metadata
-        failed.append(Remembered(path, failure.error, given))
-    failures.update({path_of(found.uri) for found in taken}, failed)
+        path = _resolved(path_of(failure.uri))
+        if not Path(path).is_dir():  # whoever walks a folder once more says what it is to leave out
+            given = remembered[path].metadata if path in remembered else metadata
+            failed.append(Remembered(path, failure.error, given))
+    failures.update({_resolved(path_of(found.uri)) for found in taken}, failed)
+
+
+def _resolved(path: str) -> str:
+    """One spelling of each path; what cannot be resolved, such as a loop of links, is left as it is."""
+    try:
+        return str(Path(path).resolve())
+    except (OSError, RuntimeError):
+        return str(Path(path).absolute())
 
 
 def _index(store: PassageStore) -> IndexInfo | None:

@@ -110,7 +110,7 @@ def _documents(
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
     stop = threading.Event()
-    with interruptible(stop), _Line(quiet or not sys.stderr.isatty()) as line:
+    with interruptible(stop, _ending), _Line(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
             paths,
             settings=settings,
@@ -135,6 +135,10 @@ def _documents(
 command = _Ingest(
     "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
 )
+
+
+def _ending() -> None:
+    click.echo("ingest: ends after the documents at hand; Ctrl-C again ends it at once", err=True)
 
 
 def _announce(documents: Sequence[StoredDocument], *, dry_run: bool) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +20,7 @@ class Remembered:
     """A file that failed.
 
     Attributes:
-        path: absolute.
+        path: absolute, links and `..` resolved where that can be done.
         error: why.
         metadata: what was given to it, for it belongs to the document.
     """
@@ -54,16 +57,23 @@ class Failures:
 
     def update(self, taken: Iterable[str], failed: Iterable[Remembered]) -> None:
         """Forgets the paths that were `taken` and remembers those that `failed`."""
-        done = set(taken)
-        kept = [each for each in self.load() if each.path not in done] + list(failed)
-        if not kept and not self._file.exists():
+        new = list(failed)
+        if not new and not self._file.exists():
             return
-        part = self._file.with_suffix(".part")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps([asdict(each) for each in kept], indent=1)
+            with FileLock(self._file.with_name(f"{self._file.name}.lock")):  # another ingestion may end just now
+                self._write({each.path: each for each in self.load()}, set(taken), new)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): the failures are not remembered", self._file, error.strerror)
+
+    def _write(self, known: dict[str, Remembered], taken: set[str], failed: Iterable[Remembered]) -> None:
+        kept = {path: each for path, each in known.items() if path not in taken}
+        kept |= {each.path: each for each in failed}
+        part = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
+        try:
+            text = json.dumps([asdict(each) for each in kept.values()], indent=1)
             part.write_text(text + "\n", encoding="ascii")  # what of a name is no character is escaped
             part.replace(self._file)
-        except OSError as error:
+        finally:
             part.unlink(missing_ok=True)
-            logger.warning("%s cannot be written (%s): the failures are not remembered", self._file, error.strerror)

@@ -149,7 +149,10 @@ class Retriever:
             InputError: the question is empty or longer than the model's window.
         """
         _refuse_empty(question)
-        query = self._reader.weighted(self._embedded(question), where).sparse
+        embedded = self._embedded(question)
+        if not passages:
+            return []
+        query = self._reader.weighted(embedded, where).sparse
         words = self._embedder.terms(question)
         return [() if passage is None else _shared(query, passage.sparse, words) for passage in passages]
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -152,11 +153,12 @@ def _window(folder: Path, config: Mapping[str, Any]) -> int:
     given = read_json(folder / "sentence_bert_config.json", missing={}).get("max_seq_length")
     if given is None:
         given = read_json(folder / "tokenizer_config.json", missing={}).get("model_max_length")
-    if isinstance(given, (int, float)) and given >= 1:  # a tokenizer without a limit says 1e30
+    if isinstance(given, (int, float)) and 1 <= given < inf:  # a tokenizer without a limit says 1e30
         limits.append(int(given))
     positions = config.get("max_position_embeddings")
     if type(positions) is int and positions > 0:  # XLNet, which has no limit, says -1
-        padding = config.get("pad_token_id", 1)
+        padding = config.get("pad_token_id")
+        padding = padding if type(padding) is int else 1
         limits.append(positions - padding - 1 if config.get("model_type") in _ABSOLUTE_AFTER_PADDING else positions)
     if not limits or min(limits) < 1:
         raise CheckpointError(f"{folder} does not say how long a text may be: set max_seq_length in its configuration")
@@ -178,12 +180,20 @@ def _known(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     import tomllib
 
     table = tomllib.loads(Path(__file__).with_name("sentence_prompts.toml").read_text(encoding="utf-8"))
-    for called in (name, config.get("_name_or_path")):
+    for called in (name, _in_the_hubs_cache(name), config.get("_name_or_path")):
         last = PurePosixPath(str(called or "").rstrip("/")).name.lower()
         for entry in table["entries"]:
             if any(fnmatchcase(last, pattern) for pattern in entry["models"]):
                 return dict(entry)
     return {}
+
+
+def _in_the_hubs_cache(name: str) -> str | None:
+    """The model that a folder of the hub's cache holds, `…/models--OWNER--NAME/snapshots/REVISION`."""
+    parts = PurePosixPath(name).parts
+    if len(parts) < 3 or parts[-2] != "snapshots" or not parts[-3].startswith("models--"):
+        return None
+    return parts[-3].rpartition("--")[2]
 
 
 def _recommended(folder: Path, entry: Mapping[str, Any]) -> Recommended:

@@ -159,3 +159,8 @@ def test_every_term_of_a_vector_has_its_word_in_the_text(text: str) -> None:
     assert np.isfinite(vector.weights).all()
     assert (vector.weights > 0).all()
     assert question_vector(text).ids.tolist() == vector.ids.tolist()
+
+
+def test_korean_words_share_terms_whatever_particle_they_end_in() -> None:
+    one, other = (set(passage_vector(text).ids.tolist()) for text in ("도서관은 오늘 연다", "도서관에서 책을 읽는다"))
+    assert len(one & other) == 2  # 도서 and 서관

@@ -110,12 +110,11 @@ def test_what_failed_is_remembered_and_retried_with_its_metadata(
     again = ingest(retry_failed=True, settings=settings)
     assert (again.failed, again.added, again.unchanged) == (1, 0, 0)
     assert "gone.pdf failed before and is not there any more" in caplog.text
-    broken.unlink()
-    broken.mkdir()  # mended by hand: a folder of that name
-    (broken / "text.md").write_text(TEXT.format("neu", "neu"))
+    broken.write_bytes((Path(__file__).parent.parent / "demo/library/fr/certificat-serveur-web.pdf").read_bytes())
     third = ingest(retry_failed=True, settings=settings)
     assert (third.added, third.failed) == (1, 0)
-    assert ingest(retry_failed=True, settings=settings).added == 0
+    after = ingest(retry_failed=True, settings=settings)
+    assert (after.added, after.unchanged) == (0, 0)
 
 
 def test_a_retried_file_keeps_the_metadata_it_was_given(docs: Path, settings: Settings) -> None:
@@ -158,3 +157,53 @@ def test_a_damaged_memory_costs_nothing_else(docs: Path, settings: Settings, cap
 def test_paths_beside_what_is_retried_are_refused(docs: Path, settings: Settings) -> None:
     with pytest.raises(InputError, match="leave out paths"):
         ingest(docs, retry_failed=True, settings=settings)
+
+
+def test_a_folder_that_could_not_be_walked_is_not_walked_by_itself(docs: Path, settings: Settings) -> None:
+    (docs / ".ragignore").write_text("\\\n")
+    assert ingest(docs, settings=settings, metadata={"team": "a"}).failed == 1
+    (docs / ".ragignore").unlink()
+    assert ingest(retry_failed=True, settings=settings).added == 0
+
+
+def test_a_file_is_the_same_however_it_is_spelled(
+    docs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (docs / "w").mkdir()
+    monkeypatch.chdir(docs / "w")
+    late = docs / "late.md"
+    assert ingest("../late.md", settings=settings, metadata={"v": "1"}).failed == 1
+    late.write_text(TEXT.format("spät", "spät"))
+    assert ingest("../late.md", settings=settings, metadata={"v": "2"}).added == 1
+    report = ingest(retry_failed=True, settings=settings)
+    assert (report.added, report.updated, report.unchanged) == (0, 0, 0)
+
+
+def test_a_loop_of_links_fails_alone_once_more(docs: Path, settings: Settings) -> None:
+    (docs / "loop.md").symlink_to("loop.md")
+    assert ingest(docs / "loop.md", settings=settings).failed == 1
+    assert ingest(retry_failed=True, settings=settings).failed == 1
+
+
+def test_what_is_out_of_reach_is_not_forgotten_and_a_dry_run_forgets_nothing(docs: Path, settings: Settings) -> None:
+    folder = docs / "disk"
+    folder.mkdir()
+    (folder / "late.md").write_text("")
+    assert ingest(folder / "late.md", settings=settings).failed == 1
+    folder.rename(docs / "away")
+    assert ingest(retry_failed=True, settings=settings).failed == 1
+    (docs / "away").rename(folder)
+    (folder / "late.md").unlink()
+    ingest(retry_failed=True, dry_run=True, settings=settings)
+    (folder / "late.md").write_text(TEXT.format("spät", "spät"))
+    assert ingest(retry_failed=True, settings=settings).added == 1
+
+
+def test_a_stop_at_the_last_file_prunes_nothing(docs: Path, settings: Settings) -> None:
+    ingest([docs / "000.md", docs / "001.md"], settings=settings)
+    (docs / "000.md").unlink()
+    for number in range(2, MANY):
+        (docs / f"{number:03}.md").unlink()
+    stop = threading.Event()
+    report = ingest(docs, settings=settings, prune=True, stop=stop, on_progress=lambda progress: stop.set())
+    assert (report.left, report.unchanged, report.removed) == (0, 1, 0)

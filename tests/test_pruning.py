@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def sources(settings: Settings) -> set[str]:
 
 def test_only_what_has_vanished_below_the_given_folder_goes(docs: Path, settings: Settings) -> None:
     ingest([docs, docs.parent / "mehr"], settings=settings)
-    (docs / "alt/pause.md").unlink()
+    shutil.rmtree(docs / "alt")
     (docs.parent / "mehr/wartung.md").unlink()
     told: list[StoredDocument] = []
 
@@ -51,7 +52,7 @@ def test_only_what_has_vanished_below_the_given_folder_goes(docs: Path, settings
 
 def test_nothing_goes_unless_it_is_asked_for(docs: Path, settings: Settings) -> None:
     ingest(docs, settings=settings)
-    (docs / "alt/pause.md").unlink()
+    shutil.rmtree(docs / "alt")
     assert ingest(docs, settings=settings).removed == 0
     assert ingest(docs, settings=settings, prune=True, dry_run=True).removed == 1
     assert sources(settings) == {"docs/wartung.md", "docs/alt/pause.md"}
@@ -93,6 +94,17 @@ def test_an_empty_folder_may_be_a_disk_that_is_not_mounted(docs: Path, settings:
     assert len(sources(settings)) == 2
 
 
+def test_a_folder_below_that_is_empty_may_be_one_too(docs: Path, settings: Settings) -> None:
+    ingest(docs, settings=settings)
+    (docs / "alt/pause.md").unlink()
+    for paths in ([docs], [docs, docs / "alt"]):
+        report = ingest(paths, settings=settings, prune=True)
+        assert (report.removed, report.failed) == (0, 1)
+        assert report.failures[0].source == "docs/alt"
+    (docs / "alt").rmdir()
+    assert ingest(docs, settings=settings, prune=True).removed == 1
+
+
 def test_nothing_goes_where_the_folder_itself_is_gone(docs: Path, settings: Settings) -> None:
     ingest(docs, settings=settings)
     docs.rename(docs.parent / "weg")
@@ -115,7 +127,7 @@ def test_another_tenants_documents_stay(docs: Path, settings: Settings) -> None:
     shared = settings.model_copy(update={"store": settings.store.model_copy(update={"tenant_key": "team"})})
     ingest(docs / "wartung.md", settings=shared, metadata={"team": "a"})
     ingest(docs / "alt", settings=shared, metadata={"team": "b"})
-    (docs / "alt/pause.md").unlink()
+    shutil.rmtree(docs / "alt")
     assert ingest(docs, settings=shared, metadata={"team": "a"}, prune=True).removed == 0
     assert ingest(docs, settings=shared, metadata={"team": "b"}, prune=True).removed == 1
 
@@ -126,7 +138,7 @@ def test_the_command_says_what_goes(
     monkeypatch.setenv("RAG_STORE__PATH", str(settings.store.path))
     monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
     assert call(("ingest", "docs"), monkeypatch, capfd).code == 0
-    (docs / "alt/pause.md").unlink()
+    shutil.rmtree(docs / "alt")
     dry = call(("ingest", "docs", "--prune", "--dry-run"), monkeypatch, capfd)
     assert "docs/alt/pause.md: has vanished and would be removed" in dry.err
     done = call(("ingest", "docs", "--prune", "--json"), monkeypatch, capfd)

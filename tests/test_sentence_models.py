@@ -438,6 +438,21 @@ def test_a_model_has_no_more_window_than_positions(tmp_path: Path) -> None:
         assert inspect_sentence_model(folder, "model").window == positions
 
 
+def test_odd_numbers_in_a_configuration_leave_the_others(tmp_path: Path) -> None:
+    folder = write_mpnet(tmp_path / "model")
+    change(folder / "config.json", pad_token_id=None)
+    change(folder / "sentence_bert_config.json", max_seq_length=float("inf"))
+    assert inspect_sentence_model(folder, "model").window == 512
+
+
+def test_a_folder_of_the_hubs_cache_is_known_by_its_model(folders: dict[str, Path]) -> None:
+    named = inspect_sentence_model(folders["multilingual-e5-small"], "intfloat/multilingual-e5-small")
+    cached = "/cache/models--intfloat--multilingual-e5-small/snapshots/614241f622f53c4eeff9890bdc4f31cfecc418b3"
+    found = inspect_sentence_model(folders["multilingual-e5-small"], cached)
+    assert (found.query_prompt, found.passage_prompt) == ("query: ", "passage: ")
+    assert found.fingerprint == named.fingerprint
+
+
 # Fetching from the hub
 
 

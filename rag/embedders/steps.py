@@ -28,6 +28,7 @@ class Steps:
         self.encoder = encoder
         self._given = most_tokens
         self._measured: int | None = None
+        self._tokens = 0  # that it has been asked for
         self._room: int | None = None  # tokens, once more than that did not fit into memory
         self._lock = Lock()
 
@@ -55,13 +56,14 @@ class Steps:
                 yield batch, encoded
 
     def _fastest(self, tokens: int) -> int:
-        """Tokens of a step for so many tokens in all; too few are no reason to measure."""
+        """Tokens of a step for so many tokens; too few since the start are no reason to measure."""
         if self._given is not None:
             return self._given
         if not isinstance(self.encoder, MeasuredEncoder):
             return _UNMEASURED
         with self._lock:
-            if self._measured is None and tokens > self.encoder.step_sizes[-1]:
+            self._tokens += tokens
+            if self._measured is None and self._tokens > self.encoder.step_sizes[-1]:
                 self._measured = step_budget(self.encoder).tokens
         return self._measured or _UNMEASURED
 

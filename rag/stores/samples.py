@@ -22,6 +22,7 @@ _TERMS_SAMPLE = 2048
 """Passages whose terms are counted: with fewer in the index the counts are exact. On XQuAD's 1,440, a sample of 512
 loses .006 of nDCG@10."""
 _KEPT_SECONDS = 60.0
+_KEPT_TENANTS = 64
 
 Figure = TypeVar("Figure")
 
@@ -87,7 +88,10 @@ class _Sampled(Generic[Figure]):
         changes = self._changes
         found = self._look({"state": [LIVE], **({f"metadata.{tenant[0]}": [tenant[1]]} if tenant else {})})
         if found is not None and changes == self._changes:  # else it may be of before the change
-            self._kept[tenant] = (time.monotonic(), found)
+            now = time.monotonic()
+            # Of tenants that have not asked for a while, and never of too many: a service may have thousands.
+            young = [(each, kept) for each, kept in list(self._kept.items()) if now - kept[0] <= _KEPT_SECONDS]
+            self._kept = {**dict(young[1 - _KEPT_TENANTS :]), tenant: (now, found)}
         return found
 
     def forget(self) -> None:

@@ -110,7 +110,7 @@ def _documents(
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
     stop = threading.Event()
-    with interruptible(stop, _ending), _Line(quiet or not sys.stderr.isatty()) as line:
+    with interruptible(stop, _ending, ends=True), _Line(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
             paths,
             settings=settings,

@@ -10,7 +10,9 @@ from types import FrameType
 
 
 @contextmanager
-def interruptible(stop: threading.Event, say: Callable[[], None] | None = None) -> Iterator[None]:
+def interruptible(
+    stop: threading.Event, say: Callable[[], None] | None = None, *, ends: bool = False
+) -> Iterator[None]:
     """The first Ctrl-C sets `stop`; another one raises KeyboardInterrupt, for what does not look at `stop`.
 
     For the main thread alone: only there may a program say what a signal does. One that is ignored, as in a script's
@@ -18,6 +20,7 @@ def interruptible(stop: threading.Event, say: Callable[[], None] | None = None) 
 
     Args:
         say: called at the first.
+        ends: whether the program ends after an interrupted block: one more Ctrl-C then has nothing left to end.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
@@ -34,4 +37,4 @@ def interruptible(stop: threading.Event, say: Callable[[], None] | None = None) 
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ends and stop.is_set() else before)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.embedders.tokenization import refuse_surrogates, which
 from rag.errors import CheckpointError, EmbeddingError
 from rag.lexical_terms import passage_vector, question_vector, words
 from rag.sentence_files import read_json
@@ -115,7 +116,7 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbeddingError: the text holds a lone surrogate, which is no character.
         """
-        _refuse_surrogates([text])
+        refuse_surrogates([text])
         return words(text)
 
     def _embed(self, texts: Sequence[str], prompt: str, sparse: Callable[[str], SparseVector]) -> list[Embedding]:
@@ -157,11 +158,11 @@ class SentenceTransformerEmbedder:
         for index, (text, length) in enumerate(zip(texts, lengths, strict=True)):
             if length > self.window:
                 raise EmbeddingError(
-                    f"{_which(index, texts)} has {length} tokens and the window of {self.model} is {self.window}: "
+                    f"{which(index, len(texts))} has {length} tokens and the window of {self.model} is {self.window}: "
                     "split it; nothing is cut off in silence"
                 )
             if not any(map(str.isalnum, text)) and self._says_nothing(text):
-                raise EmbeddingError(f"{_which(index, texts)} is empty or has no visible character: leave it out")
+                raise EmbeddingError(f"{which(index, len(texts))} is empty or has no visible character: leave it out")
         return lengths
 
     def _says_nothing(self, text: str) -> bool:
@@ -170,7 +171,7 @@ class SentenceTransformerEmbedder:
         return own == nothing
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
-        _refuse_surrogates(texts)
+        refuse_surrogates(texts)
         with self._tokenizer_lock:
             tokenizer = self._tokenizer = self._tokenizer or self._load_tokenizer()
         return [each.ids for each in tokenizer.encode_batch_fast([prompt + text for text in texts])]
@@ -236,21 +237,6 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         size = max(1, batch_tokens // lengths[order[0]])
         yield order[:size]
         order = order[size:]
-
-
-def _refuse_surrogates(texts: Sequence[str]) -> None:
-    for index, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise EmbeddingError(
-                f"{_which(index, texts)} holds a lone surrogate at code point {error.start}: "
-                "decode its source again, or replace the character"
-            ) from error
-
-
-def _which(index: int, texts: Sequence[str]) -> str:
-    return "the text" if len(texts) == 1 else f"text {index + 1} of {len(texts)}"
 
 
 def _line(error: Exception) -> str:

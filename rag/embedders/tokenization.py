@@ -52,7 +52,7 @@ class Tokenization:
             EmbeddingError: a text holds a lone surrogate, which is no character.
             CheckpointError: tokenizer.json cannot be used.
         """
-        _refuse_surrogates(texts)
+        refuse_surrogates(texts)
         return [encoding.ids for encoding in self._loaded().encode_batch_fast(list(texts))]
 
     def embeddable(self, texts: Sequence[str]) -> Iterator[list[list[int]]]:
@@ -69,7 +69,7 @@ class Tokenization:
         if len(sections) == 1:
             yield self._checked(self(texts), 0, len(texts))
             return
-        _refuse_surrogates(texts)
+        refuse_surrogates(texts)
         with ThreadPoolExecutor(1, "tokenizer") as ahead:
             waiting = [ahead.submit(self._one_by_one, texts[section]) for section in sections[:1]]
             for number, section in enumerate(sections):
@@ -88,11 +88,11 @@ class Tokenization:
         for index, ids in enumerate(token_ids, start):
             if len(ids) > self._checkpoint.window:
                 raise EmbeddingError(
-                    f"{_which(index, count)} has {len(ids)} tokens and the window of {self._checkpoint.name} is "
+                    f"{which(index, count)} has {len(ids)} tokens and the window of {self._checkpoint.name} is "
                     f"{self._checkpoint.window}: split it; nothing is cut off in silence"
                 )
             if without_content.issuperset(ids):
-                raise EmbeddingError(f"{_which(index, count)} is empty or has no visible character: leave it out")
+                raise EmbeddingError(f"{which(index, count)} is empty or has no visible character: leave it out")
         return token_ids
 
     def terms(self, text: str) -> Mapping[int, str]:
@@ -102,7 +102,7 @@ class Tokenization:
             EmbeddingError: the text holds a lone surrogate, which is no character.
             CheckpointError: tokenizer.json cannot be used.
         """
-        _refuse_surrogates([text])
+        refuse_surrogates([text])
         text = text.lstrip(_REMOVED)  # tokenizers 0.23 shifts all offsets of a text that begins with what it removes
         without_weight = self.without_weight
         encoding = self._loaded().encode(text)  # the fast one tells no offsets
@@ -141,13 +141,18 @@ def _sections(texts: Sequence[str]) -> Iterator[slice]:
         yield slice(start, len(texts))
 
 
-def _refuse_surrogates(texts: Sequence[str]) -> None:
+def refuse_surrogates(texts: Sequence[str]) -> None:
+    """Refuses what is no text, before a tokenizer does so in its own way.
+
+    Raises:
+        EmbeddingError: a text holds a lone surrogate, which is no character.
+    """
     for index, text in enumerate(texts):
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise EmbeddingError(
-                f"{_which(index, len(texts))} holds a lone surrogate at code point {error.start}: "
+                f"{which(index, len(texts))} holds a lone surrogate at code point {error.start}: "
                 "decode its source again, or replace the character"
             ) from error
 
@@ -178,5 +183,6 @@ def _ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> list[int]:
     return [token_id for token_id in ids if token_id is not None]
 
 
-def _which(index: int, count: int) -> str:
+def which(index: int, count: int) -> str:
+    """The text at `index` of `count`, for messages."""
     return "the text" if count == 1 else f"text {index + 1} of {count}"

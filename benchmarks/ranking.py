@@ -48,14 +48,15 @@ RUNS = (
     "hybrid fusion=weighted",
     *(
         f"hybrid fusion=weighted dense=1.0 sparse={weight} coverage=0 centring=0"
-        for weight in (0.3, 1.0, 2.0, 3.0, 5.0)
+        for weight in (0.3, 0.5, 1.0, 2.0, 5.0)
     ),
     "hybrid fusion=rrf rrf_k=60 centring=0",
     "hybrid fusion=rrf rrf_k=1 centring=0",
-    *(f"hybrid fusion=normalized dense=1.0 sparse={weight} coverage=0 centring=0" for weight in (0.3, 1.25, 2.0)),
+    *(f"hybrid fusion=normalized sparse={weight}" for weight in (0.3, 1.0, 2.0)),
+    "hybrid fusion=normalized sparse=1 level_k=4 own_places=1",
     "hybrid fusion=normalized own_places=1000",
     "hybrid fusion=normalized centring=0",
-    "hybrid fusion=normalized coverage=0",
+    "hybrid fusion=normalized coverage=0.4",
 )
 COLUMNS = ("mono", "en>xx", "xx>en", "all", "foreign", "one", "own")
 LEAST = {"all": 0.42, "foreign": 0.27, "one": 0.20}

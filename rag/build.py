@@ -92,8 +92,9 @@ def _embedder(settings: Settings, found: EmbeddingModel) -> Embedder:
             found, device=chosen.device, dtype=chosen.dtype, batch_tokens=chosen.batch_tokens
         )
     from rag.embedders.bge_m3 import BgeM3Embedder
+    from rag.model_card import Representation
 
-    return BgeM3Embedder(
+    embedder = BgeM3Embedder(
         found,
         device=chosen.device,
         dtype=chosen.dtype,
@@ -101,6 +102,11 @@ def _embedder(settings: Settings, found: EmbeddingModel) -> Embedder:
         batch_tokens=chosen.batch_tokens,
         keep_copy=chosen.keep_copy,
     )
+    if found.representation == Representation():
+        return embedder
+    from rag.embedders.as_recommended import AsRecommended
+
+    return AsRecommended(embedder, found.representation)
 
 
 def store(settings: Settings) -> PassageStore:

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rag import lexical_terms
 from rag.errors import CheckpointError, ModelUnavailableError
-from rag.model_card import Recommended, recommended
+from rag.model_card import Recommended, Representation, recommended, representation
 
 BUNDLED = {"pocket-m3": Path(__file__).parent / "weights" / "pocket_m3"}
 """Models that come with the package."""
@@ -56,6 +57,7 @@ class Checkpoint:
         layer_norm_eps: epsilon of every layer norm.
         fingerprint: 64 hex digits that change with whatever changes the vectors; not with path, backend or precision.
         recommended: what the model card says of ranking with it.
+        representation: what it says of making vectors with it.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class Checkpoint:
     layer_norm_eps: float
     fingerprint: str
     recommended: Recommended
+    representation: Representation
 
     @property
     def tokenizer(self) -> Path:
@@ -162,9 +165,9 @@ def _inspect(folder: Path, name: str) -> Checkpoint:
             raise fault
     found = outline(folder, name)
     files = [found.tokenizer, found.sparse_head, found.colbert_head]
-    advice = recommended(folder)
-    fingerprint = _origin(folder) or _fingerprint(_read_config(folder), files, found.weights)
-    return replace(found, fingerprint=fingerprint, recommended=advice)
+    advice, made = recommended(folder), representation(folder)
+    fingerprint = _origin(folder) or _fingerprint(_read_config(folder), files, found.weights, made)
+    return replace(found, fingerprint=fingerprint, recommended=advice, representation=made)
 
 
 def faults(folder: Path) -> dict[str, CheckpointError | None]:
@@ -222,6 +225,7 @@ def outline(folder: Path, name: str) -> Checkpoint:
         layer_norm_eps=config["layer_norm_eps"],
         fingerprint="",
         recommended=Recommended(),
+        representation=Representation(),
     )
 
 
@@ -312,14 +316,19 @@ def _origin(folder: Path) -> str | None:
     return fingerprint
 
 
-def _fingerprint(config: Mapping[str, Any], files: list[Path], weights: Path) -> str:
+def _fingerprint(config: Mapping[str, Any], files: list[Path], weights: Path, made: Representation) -> str:
     """SHA-256 of the scheme, the configuration, `files` whole, and of the weights their size and 64 sampled blocks.
+
+    And of the representation, where it adds to what the model makes.
 
     Hashing 2.3 GB would take seconds at every start; a fine-tuned model differs in every block.
     """
     digest = hashlib.sha256()
     parts = [SCHEME.encode(), json.dumps(config, sort_keys=True).encode(), *(file.read_bytes() for file in files)]
-    for part in (*parts, *samples(weights)):
+    added = [lexical_terms.SCHEME] if made.lexical == "bm25" else []
+    if made.beginning_tokens:
+        added.append(f"beginning: {made.beginning_tokens} tokens, weight {made.beginning_weight}")
+    for part in (*parts, *samples(weights), *(text.encode() for text in added)):
         digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts run together into the same bytes
         digest.update(part)
     return digest.hexdigest()
@@ -336,5 +345,10 @@ def samples(file: Path, start: int = 0) -> Iterator[bytes]:
             yield stream.read(_SAMPLE_SIZE)
 
 
-_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": recommended}
+def _card(folder: Path) -> None:
+    recommended(folder)
+    representation(folder)
+
+
+_OPTIONAL: Mapping[str, Callable[[Path], object]] = {ORIGIN_FILE: _origin, "README.md": _card}
 """Files that need not be there, and what reads them."""

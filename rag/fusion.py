@@ -140,19 +140,34 @@ def reranked(passages: Sequence[Passage], scores: Sequence[float], weight: float
         scores: of the reranker, one each; on whatever scale.
         weight: 0 leaves the order as it is.
     """
-    before = np.array([passage.score for passage in passages])
-    new = np.array(scores, dtype=np.float64)
-    languages = numbered([passage.chunk.language if ranking.normalizes else "" for passage in passages])
-    within_before, within_new = before - _means(before, languages), new - _means(new, languages)
-    spread_before, spread_new = (within_before**2).sum(), (within_new**2).sum()
-    slope = (within_before * within_new).sum() / spread_before if spread_before > 0 else 0.0
-    scale = np.sqrt(spread_before / spread_new) if spread_new > 0 else 0.0
-    joined = before + weight * scale * (within_new + slope * (before - within_before))
+    before, new = np.array([passage.score for passage in passages]), np.array(scores, dtype=np.float64)
+    languages = numbered([passage.chunk.language for passage in passages])
+    joined = joined_scores(before, new, languages, weight, ranking)
     told = [
         replace(passage, score=float(score), rerank_score=float(given))
         for passage, score, given in zip(passages, joined, new, strict=True)
     ]
     return _renumbered(sorted(told, key=lambda passage: (-passage.score, passage.chunk.id)))
+
+
+def joined_scores(
+    before: NDArray[np.float64], new: NDArray[np.float64], languages: NDArray[np.intp], weight: float, ranking: Ranking
+) -> NDArray[np.float64]:
+    """The scores that `reranked` orders by.
+
+    Args:
+        before: (passages,) scores so far.
+        new: (passages,) a reranker's.
+        languages: (passages,) number of each one's language, from 0.
+        weight: as for `reranked`.
+    """
+    if not ranking.normalizes:
+        languages = np.zeros_like(languages)
+    within_before, within_new = before - _means(before, languages), new - _means(new, languages)
+    spread_before, spread_new = (within_before**2).sum(), (within_new**2).sum()
+    slope = (within_before * within_new).sum() / spread_before if spread_before > 0 else 0.0
+    scale = np.sqrt(spread_before / spread_new) if spread_new > 0 else 0.0
+    return np.asarray(before + weight * scale * (within_new + slope * (before - within_before)))
 
 
 def fused(dense: Scores, sparse: Scores, own_sparse: Scores, ranking: Ranking) -> Scores:

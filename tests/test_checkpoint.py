@@ -20,7 +20,7 @@ import pytest
 from rag import hub
 from rag.checkpoint import Checkpoint, inspect, locate
 from rag.errors import CheckpointError, ModelUnavailableError
-from rag.model_card import Recommended
+from rag.model_card import Recommended, Representation
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
@@ -53,7 +53,8 @@ def change_card(folder: Path, front_matter: str) -> Checkpoint:
 def test_the_bundled_model_is_found_by_its_name_and_is_usable():
     checkpoint = inspect(locate("pocket-m3"), "pocket-m3")
     assert (checkpoint.hidden_size, checkpoint.layers, checkpoint.heads, checkpoint.window) == (256, 4, 4, 1024)
-    assert checkpoint.recommended == Recommended(1.0, 3.0, 0.4, 0.5)
+    assert checkpoint.recommended == Recommended(1.0, 0.5, 0.0, 0.25)
+    assert checkpoint.representation == Representation("bm25", 32, 0.3)
 
 
 def test_a_folder_is_taken_as_it_is_even_where_a_hub_id_could_be_meant(tiny, tmp_path, monkeypatch):
@@ -201,6 +202,49 @@ def test_a_copy_elsewhere_under_another_name_has_the_same_fingerprint(tiny, copy
     change_config(copy, transformers_version="0.0.0", torch_dtype="float16", use_cache=False)
     change_card(copy, "retrieval: {sparse_weight: 2}")
     assert inspect(copy, "another").fingerprint == inspect(tiny, "tiny").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "expected"),
+    [
+        ("retrieval: {lexical: bm25}", Representation("bm25")),
+        ("retrieval: {beginning_tokens: 48, beginning_weight: 0.25}", Representation("own", 48, 0.25)),
+        ("retrieval: {beginning_tokens: 48, beginning_weight: 0.5}", Representation("own", 48, 0.5)),
+        ("retrieval: {beginning_tokens: 40, beginning_weight: 0.25}", Representation("own", 40, 0.25)),
+    ],
+)
+def test_what_a_card_adds_to_the_vectors_is_another_fingerprint(tiny, copy, front_matter, expected):
+    checkpoint = change_card(copy, front_matter)
+    assert checkpoint.representation == expected
+    known = {inspect(tiny, "tiny").fingerprint, *(change_card(copy, other).fingerprint for other in OTHER_CARDS)}
+    assert (checkpoint.fingerprint in known) == (front_matter in OTHER_CARDS)
+
+
+OTHER_CARDS = ("retrieval: {lexical: bm25}", "retrieval: {beginning_tokens: 48, beginning_weight: 0.25}")
+
+
+def test_a_beginning_that_counts_nothing_changes_nothing(tiny, copy):
+    for front_matter in ("retrieval: {beginning_tokens: 48}", "retrieval: {lexical: own, beginning_weight: 2}"):
+        checkpoint = change_card(copy, front_matter)
+        assert checkpoint.representation == Representation()
+        assert checkpoint.fingerprint == inspect(tiny, "tiny").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("lexical: bm42", "lexical = 'bm42': say own or bm25"),
+        ("lexical: [bm25]", "lexical = "),
+        ("beginning_tokens: 2", "beginning_tokens = 2: give a whole number from 3 up"),
+        ("beginning_tokens: true", "beginning_tokens = True"),
+        ("beginning_tokens: 8.5", "beginning_tokens = 8.5"),
+        ("beginning_weight: -1", "beginning_weight = -1: give a number from 0 up"),
+    ],
+)
+def test_a_card_that_asks_for_what_there_is_not_is_refused(copy, line, told):
+    with pytest.raises(CheckpointError) as refused:
+        change_card(copy, f"retrieval:\n  {line}")
+    assert told in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "sparse_linear.pt", "colbert_linear.pt"])
@@ -440,4 +484,4 @@ def assert_helpful(error: ModelUnavailableError, words: str) -> None:
     assert "RAG_EMBEDDER__MODEL" in str(error)
 
 
-POCKET_M3_FINGERPRINT = "e10430d9a8fb860752189c9671b58f9fdad3c259f51785154e701e10808c1d7a"
+POCKET_M3_FINGERPRINT = "6273f085c241e088fdca4f76df69c6f624cae6cfbf7eeda343abe2c86e5a83a8"

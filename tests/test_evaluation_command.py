@@ -55,7 +55,7 @@ def test_figures_for_every_pair_come_as_one_json_object(shell: Shell) -> None:
     (found,) = done.json["runs"]
     assert found["accuracy@1"] is None
     assert (found["name"], found["model"], found["dataset"]) == (
-        "hybrid fusion=normalized dense=1 sparse=3 level_k=8 coverage=0.4 centring=0.5",
+        "hybrid fusion=normalized dense=1 sparse=0.5 level_k=8 coverage=0 centring=0.25",
         "pocket-m3",
         "small",
     )
@@ -84,13 +84,13 @@ def test_runs_are_compared_with_the_first(shell: Shell) -> None:
     assert [each["name"] for each in done.json["runs"]] == [
         "dense",
         "sparse",
-        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.4 centring=0.5",
+        "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0 centring=0.25",
     ]
     assert [each["truncations"] != [] for each in done.json["runs"]] == [True, False, True]
     pairs = [(each["first"], each["second"]) for each in done.json["comparisons"]]
     assert pairs == [
         ("dense", "sparse"),
-        ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0.4 centring=0.5"),
+        ("dense", "hybrid fusion=normalized dense=1 sparse=1 level_k=8 coverage=0 centring=0.25"),
     ]
     places = {each["place"] for each in done.json["comparisons"][0]["places"]}
     assert {"de → fr", "en → en", "all", "one"} <= places

@@ -119,7 +119,7 @@ def test_documents_come_in_the_order_of_fusion_ties_and_documents_left_out_inclu
     dense, sparse, left_out, languages = zip(*scores, strict=True)
     own = np.array([[language == asked_in for language in languages]])
     given = np.array([dense]), np.array([sparse]), np.array([0.5]), np.array([left_out]), numbered(languages), own
-    found = [f"{at:02}" for at in next(order(*given, ranking))]
+    found = [f"{at:02}" for at in next(order(*given, ranking))[0]]
     there = [candidate(f"{at:02}", d, s, language) for at, (d, s, out, language) in enumerate(scores) if not out]
     assert found == [
         passage.chunk.id for passage in rank(there, ranking, len(scores), own_sparse=0.5, asked_in=asked_in)

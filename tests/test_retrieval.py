@@ -84,7 +84,7 @@ def test_dense_and_sparse_rank_by_their_score_alone(
 def test_what_is_found_is_what_evaluations_measure(pocket: Embedder, store: PassageStore, ranking: Ranking) -> None:
     chunks = sorted((c for document in store.documents() for c in store.chunks(document.uri)), key=lambda c: c.id)
     stored = store.embeddings([chunk.text_hash for chunk in chunks])
-    asked = vectors([stored[chunk.text_hash] for chunk in chunks], [pocket.embed_query(QUESTION)])
+    asked = vectors([stored[chunk.text_hash] for chunk in chunks], [store.weighted(pocket.embed_query(QUESTION))])
     documents = tuple(DatasetDocument(chunk.id, chunk.language, chunk.text, chunk.id) for chunk in chunks)
     question = DatasetQuestion("q", "de", QUESTION, "q", {chunks[0].id: 1})
     dataset = Dataset("index", documents, (question,))

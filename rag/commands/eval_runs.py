@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rag.commands.progress import progress
 from rag.commands.shared import load_settings
 from rag.errors import InputError
 from rag.evaluation import beir, bitext, gold, specs
 from rag.evaluation.gates import Gate, require_known
+from rag.evaluation.late_interaction import ColbertRanker, TokenEmbedder, TokenVectors
 from rag.evaluation.measure import Measured, evaluate, truncations
 from rag.evaluation.results import Comparison
-from rag.evaluation.scoring import ExactRanker, Vectors, embed
+from rag.evaluation.scoring import ExactRanker, Ranker, Vectors, embed
 from rag.evaluation.significance import compare
-from rag.evaluation.specs import RunSpec
+from rag.evaluation.specs import Reranking, RunSpec
 from rag.fusion import Ranking
 from rag.types import Passage, Where
 
@@ -81,6 +82,7 @@ class _Run:
     settings: Settings
     embedder: Embedder
     ranking: Ranking
+    reranking: Reranking | None
     name: str
 
 
@@ -97,6 +99,7 @@ def over_dataset(paths: Sequence[Path], choice: Choice) -> Results:
         if run.embedder.model not in vectors:
             with progress(f"embedding with {run.embedder.model}") as show:
                 vectors[run.embedder.model] = embed(dataset, run.embedder, show)
+    tokens = {run.embedder.model: TokenVectors.of(dataset, _token_embedder(run)) for run in runs if run.reranking}
     cut = {model: truncations(dataset, found) for model, found in vectors.items() if _uses_dense(runs, model)}
     measured = []
     for run in runs:
@@ -104,7 +107,7 @@ def over_dataset(paths: Sequence[Path], choice: Choice) -> Results:
         measured.append(
             evaluate(
                 dataset,
-                ExactRanker(dataset, found, run.ranking),
+                _ranker(dataset, found, run, tokens.get(run.embedder.model)),
                 name=run.name,
                 model=run.embedder.model,
                 fingerprint=run.embedder.fingerprint,
@@ -114,6 +117,29 @@ def over_dataset(paths: Sequence[Path], choice: Choice) -> Results:
         )
     remarks = [*dataset.remarks, *(remark for found in vectors.values() for remark in found.remarks)]
     return _compared(measured, remarks)
+
+
+def _ranker(dataset: Dataset, found: Vectors, run: _Run, tokens: TokenVectors | None) -> Ranker:
+    exact = ExactRanker(dataset, found, run.ranking)
+    after = run.reranking
+    if after is None or tokens is None:
+        return exact
+    return ColbertRanker(dataset, exact, tokens, run.ranking, depth=after.depth, weight=after.weight)
+
+
+def _token_embedder(run: _Run) -> TokenEmbedder:
+    """Raises InputError where the run's reranker works over an index alone, or the model has no vectors of tokens."""
+    assert run.reranking is not None
+    if run.reranking.reranker != "colbert":
+        raise InputError(
+            f"the reranker {run.reranking.reranker!r} is measured over an index alone: give --gold FILE, or "
+            "rerank=colbert"
+        )
+    if not hasattr(run.embedder, "late_interaction"):
+        raise InputError(
+            f"rerank=colbert: {run.embedder.model!r} makes no vectors of tokens: use a model in BGE-M3's layout"
+        )
+    return cast("TokenEmbedder", run.embedder)
 
 
 def over_index(path: Path, choice: Choice) -> Results:
@@ -195,10 +221,12 @@ def _runs(choice: Choice) -> list[_Run]:
     for each in settings:
         found = build.checkpoint(each)
         embedder, ranking = build.embedder(each, found), build_retrieval.ranking(each, found)
-        name = specs.name(ranking, embedder.model if several else None)
+        asked = each.retrieval
+        after = Reranking(asked.reranker, asked.rerank_depth, asked.rerank_weight) if asked.reranker != "off" else None
+        name = specs.name(ranking, embedder.model if several else None, after)
         if name in {run.name for run in runs}:
             raise InputError(f"--compare: two runs are {name!r}: leave one out")
-        runs.append(_Run(each, embedder, ranking, name))
+        runs.append(_Run(each, embedder, ranking, after, name))
     return runs
 
 

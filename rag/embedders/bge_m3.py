@@ -125,6 +125,19 @@ class BgeM3Embedder:
         """
         return self.embed_passages(texts)
 
+    def beginnings(self, texts: Sequence[str], tokens: int) -> Mapping[int, NDArray[np.float32]]:
+        """Dense vectors of the first `tokens` tokens, special tokens included, by index of those texts that have more.
+
+        Raises:
+            EmbeddingError: as for `embed_passages`, but that a text may be of any length.
+        """
+        longer = {index: ids for index, ids in enumerate(self._tokenize(texts)) if len(ids) > tokens}
+        indices = list(longer)
+        found: dict[int, NDArray[np.float32]] = {}
+        for batch, encoded in self._encoded([_first(ids, tokens) for ids in longer.values()], colbert=False):
+            found.update(zip((indices[position] for position in batch), encoded.dense, strict=True))
+        return found
+
     def late_interaction(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """ColBERT's score of each text for a question, -1 to 1: float32 of shape (texts,).
 
@@ -139,7 +152,7 @@ class BgeM3Embedder:
             InputError, ModelUnavailableError: the device, the precision or the backend cannot be used.
         """
         [asked] = self._tokenize.embeddable([question])
-        told = [ids if len(ids) <= self.window else [*ids[: self.window - 1], ids[-1]] for ids in self._tokenize(texts)]
+        told = [_first(ids, self.window) for ids in self._tokenize(texts)]
         [(_, of_question)] = self._encoded(asked, colbert=True)
         [wanted] = _token_vectors(asked, of_question)
         scores = np.zeros(len(texts), dtype=np.float32)
@@ -210,6 +223,11 @@ class BgeM3Embedder:
 
             return PackedEncoder(self._checkpoint, device, dtype, keep_copy=self._keep_copy)
         raise InputError(f"backend {self._backend!r} is unknown: use torch, openvino or flagembedding")
+
+
+def _first(token_ids: list[int], count: int) -> list[int]:
+    """At most `count` of a text's tokens, the special ones at both ends among them."""
+    return token_ids if len(token_ids) <= count else [*token_ids[: count - 1], token_ids[-1]]
 
 
 def _token_vectors(token_ids: list[list[int]], encoded: Encoded) -> list[NDArray[np.float32]]:

@@ -156,6 +156,11 @@ class ExactRanker:
 
     def ranked(self, pool: Pool) -> Iterator[list[int]]:
         """Of each question in turn: positions of the `DEPTH` best documents, best first."""
+        for positions, _ in self.scored(pool):
+            yield positions
+
+    def scored(self, pool: Pool) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+        """Likewise, each with its score."""
         columns = self._all if pool.language is None else self._columns[pool.name, pool.language]
         dense, sparse = self._vectors.documents[columns], self._vectors.sparse_documents[columns]
         rows = max(1, _SCORES_AT_ONCE // len(columns))
@@ -169,8 +174,8 @@ class ExactRanker:
             own = self._vectors.own_sparse(asked)
             of_own = self._asked[asked][:, None] == self._held[columns]
             languages, ranking = self._languages[columns], self._ranking
-            for best in order(dense_scores, sparse_scores, own, left_out, languages, of_own, ranking):
-                yield columns[best].tolist()
+            for best, scores in order(dense_scores, sparse_scores, own, left_out, languages, of_own, ranking):
+                yield columns[best].tolist(), scores
 
 
 def centred_questions(vectors: Vectors, ranking: Ranking) -> NDArray[np.float32]:
@@ -188,8 +193,8 @@ def order(
     languages: NDArray[np.intp],
     own: NDArray[np.bool_],
     ranking: Ranking,
-) -> Iterator[NDArray[np.intp]]:
-    """Columns of the best documents of each row, best first; equal scores in the order of columns.
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Columns of the best documents of each row with their scores, best first; equal scores in the order of columns.
 
     Args:
         dense: of shape (questions, documents).
@@ -206,8 +211,8 @@ def order(
         scores = scores - levels - more
     found = np.count_nonzero(scores > -np.inf, axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-    for row, count in zip(best, found, strict=True):
-        yield row[:count]
+    for row, columns, count in zip(scores, best, found, strict=True):
+        yield columns[:count], row[columns[:count]]
 
 
 def _sparse(embeddings: Sequence[Embedding], known: NDArray[np.uint32]) -> csr_array:

@@ -20,6 +20,8 @@ _SETTINGS = {
     "centring": "centring",
 }
 """Word → setting of the group `retrieval`; they change the hybrid order alone."""
+_RERANKING = {"rerank": "reranker", "rerank_depth": "rerank_depth", "rerank_weight": "rerank_weight"}
+"""Likewise; they change any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,11 @@ def parse(text: str) -> RunSpec:
         key, equals, value = word.partition("=")
         if not equals and key in _MODES:
             key, value = "mode", word
-        elif not equals or not value or key not in ("model", *_SETTINGS):
+        elif not equals or not value or key not in ("model", *_SETTINGS, *_RERANKING):
             raise InputError(
                 f"--compare {text!r}: {word!r} is unknown: give {', '.join(_MODES)}, model=M, "
-                "fusion=normalized|weighted|rrf, dense=X, sparse=X, level_k=N, own_places=N, rrf_k=N, coverage=X or "
-                "centring=X"
+                "fusion=normalized|weighted|rrf, dense=X, sparse=X, level_k=N, own_places=N, rrf_k=N, coverage=X, "
+                "centring=X, rerank=colbert|cross-encoder|llm, rerank_depth=N or rerank_weight=X"
             )
         if key in values:
             raise InputError(f"--compare {text!r}: {key} is given twice: give it once")
@@ -61,13 +63,24 @@ def parse(text: str) -> RunSpec:
     if idle and values.get("mode", "hybrid") != "hybrid":
         raise InputError(f"--compare {text!r}: {idle[0]}= changes nothing in mode {values['mode']}: leave it out")
     model = values.pop("model", None)
-    return RunSpec(model, {_SETTINGS.get(key, key): value for key, value in values.items()})
+    names = {**_SETTINGS, **_RERANKING}
+    return RunSpec(model, {names.get(key, key): value for key, value in values.items()})
 
 
-def name(ranking: Ranking, model: str | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """What comes after the ranking, as the settings of the group `retrieval` say."""
+
+    reranker: str
+    depth: int
+    weight: float
+
+
+def name(ranking: Ranking, model: str | None = None, reranking: Reranking | None = None) -> str:
     """What a run is called, such that `parse` reads it.
 
     Args:
+        reranking: None for none.
         model: to be told apart from other models; None where there is one alone.
     """
     words: list[str] = [ranking.mode]
@@ -80,4 +93,7 @@ def name(ranking: Ranking, model: str | None = None) -> str:
         words.append(f"coverage={ranking.coverage:g}")
     if ranking.mode == "hybrid":
         words.append(f"centring={ranking.centring:g}")
+    if reranking:
+        words += [f"rerank={reranking.reranker}", f"rerank_depth={reranking.depth}"]
+        words.append(f"rerank_weight={reranking.weight:g}")
     return " ".join(words + ([f"model={model}"] if model else []))

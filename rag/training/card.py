@@ -5,19 +5,21 @@ from __future__ import annotations
 from rag.training.parallel import ParallelText
 from rag.training.recipe import Recipe
 
+_ADVICE = {"lexical", "beginning_tokens", "beginning_weight", "sparse_weight", "coverage", "centring"}
+"""Fields of a recipe that are the card's, in its order."""
+
 
 def card(
     name: str, recipe: Recipe, teacher: str, init: str | None, text: ParallelText, accuracy: dict[str, float]
 ) -> str:
-    """README.md; its front matter recommends the weights for fusion, if the recipe does.
+    """README.md; its front matter says how vectors are made and recommends weights for fusion, if the recipe does.
 
     Args:
         init: the student that it started from.
     """
     front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "language:", "- en"]
     front += [f"- {language}" for language in text.languages]
-    advice = {"sparse_weight": recipe.sparse_weight, "coverage": recipe.coverage, "centring": recipe.centring}
-    given = {name: value for name, value in advice.items() if value is not None}
+    given = recipe.model_dump(include=_ADVICE, exclude_none=True)
     if given:
         front += ["retrieval:", "  dense_weight: 1.0", *(f"  {name}: {value}" for name, value in given.items())]
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -129,7 +129,9 @@ class Recipe(_Part):
     """All that decides the weights, beside the teacher, the pairs and the seed.
 
     Attributes:
-        sparse_weight, coverage, centring: what the model card recommends for fusion, under `retrieval`.
+        lexical, beginning_tokens, beginning_weight: what the model card says of making vectors, under `retrieval`, see
+            `rag.model_card.Representation`. The training knows nothing of it.
+        sparse_weight, coverage, centring: what it recommends for fusion, likewise.
         checkpoint: steps between two checkpoints, each with an evaluation.
     """
 
@@ -140,6 +142,9 @@ class Recipe(_Part):
     transformer: Stage = Stage(steps=1500, rate=4e-4, batch=20_000)
     heads: Stage = Stage(steps=1500, rate=3e-4, batch=64)
     checkpoint: Size = 500
+    lexical: Literal["own", "bm25"] | None = None
+    beginning_tokens: Annotated[int, Field(ge=3)] | None = None
+    beginning_weight: Annotated[float, Field(ge=0)] | None = None
     sparse_weight: Annotated[float, Field(ge=0)] | None = None
     coverage: Annotated[float, Field(ge=0)] | None = None
     centring: Share | None = None

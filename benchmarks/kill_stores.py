@@ -56,7 +56,6 @@ class Kind:
         open_store: the store of an index, for a process that opens no other.
         points: all points of an index by id; nobody else may have it open.
         remove: takes an index away, if it is not in its folder.
-        in_memory: whether a folder in memory will do; a process that is killed leaves there what it leaves on a disk.
     """
 
     steps: Sequence[Step]
@@ -64,7 +63,6 @@ class Kind:
     open_store: Callable[[Path], PassageStore]
     points: Callable[[Path], dict[str, Point]]
     remove: Callable[[Path], None] = lambda index: None
-    in_memory: bool = False
 
 
 def settings_of(index: Path) -> Settings:
@@ -113,8 +111,6 @@ def _through_client(
     connect: Callable[[Path], QdrantClient],
     name: Callable[[Path], str],
     requests: Step | None = None,
-    *,
-    in_memory: bool = False,
 ) -> Kind:
     """A store through the client: it is the same code whatever answers."""
     nowhere = "http://localhost:6333"  # the client that is given goes before it
@@ -135,7 +131,7 @@ def _through_client(
             client.delete_collection(name(index))
 
     steps: Sequence[Step] = [(ServerCollection, step) for step in ("stage", "set_payload", "delete")]
-    return Kind(steps, requests, open_store, points, remove, in_memory)
+    return Kind(steps, requests, open_store, points, remove)
 
 
 def _local(index: Path) -> QdrantClient:
@@ -165,7 +161,7 @@ KINDS: dict[str, Kind] = {
         open_store=lambda index: EdgeStore(index / _COLLECTION),
         points=_edge_points,
     ),
-    "local": _through_client(_local, lambda index: _COLLECTION, (ServerConnection, "write"), in_memory=True),
+    "local": _through_client(_local, lambda index: _COLLECTION, (ServerConnection, "write")),
     "server": _through_client(_server, lambda index: f"kills-{index.parent.name}-{index.name}"),
 }
 

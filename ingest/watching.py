@@ -16,8 +16,8 @@ from ingest.discovery import IGNORE_FILE, Found, discover
 from ingest.pipeline import IngestReport
 from rag.errors import UnavailableError
 
-Signature = tuple[int, ...] | str
-"""Size and times of a file, or why it cannot be looked at: while it is the same, so is the file."""
+Signature = tuple[int, int, int] | str
+"""Size, change and status change of a file, or why it cannot be looked at: while it is the same, so is the file."""
 Run = Callable[[Callable[[Found], bool], bool], IngestReport]
 """Takes those of the files below the folders that the function names; prunes, if told so."""
 
@@ -86,6 +86,7 @@ class Watching:
         self._clock = clock
         self._taken: dict[str, Signature] = {}
         self._begun = False
+        self._owes_pruning = False  # what vanished while another file was being replaced is still in the index
         self._settling: dict[str, tuple[Signature, float]] = {}  # by URI, with when it was first seen like that
         self._burst: float | None = None  # when the changes began that no look has seen yet
         self._look_at = clock()
@@ -113,19 +114,24 @@ class Watching:
         self._burst = None
         look = self._look(now)
         self._look_at = now + (self._debounce if look.settling or look.vanishing else self._every)
-        if self._begun and not look.due and not look.gone:
+        owed = self._owes_pruning and not look.vanishing
+        if not look.due and not look.gone and not owed and (self._begun or look.settling):
             return None
         first = not self._begun
+
+        def takes(found: Found) -> bool:
+            if found.format is None and not found.error:
+                return first  # what nobody reads is told once
+            # One that has changed since is for the next look, which finds it another than the one noted here.
+            return found.uri in look.due and look.due[found.uri] == _signature(found)
+
         try:
-            report = self._run(
-                lambda found: found.uri in look.due or (first and found.format is None and not found.error),
-                not look.vanishing,
-            )
+            report = self._run(takes, not look.vanishing)
         except UnavailableError as error:
             pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
             self._not_before = self._look_at = self._clock() + pause
             return Outage(error, pause)
-        self._begun, self._pause = True, _FIRST_PAUSE
+        self._begun, self._owes_pruning, self._pause = True, look.vanishing, _FIRST_PAUSE
         self._taken |= look.due
         for uri in look.gone:
             del self._taken[uri]
@@ -146,7 +152,9 @@ class Watching:
             else:
                 look.settling = True
         for uri in self._taken.keys() - there:
-            if self._has_settled(uri, _MISSING, now):
+            if isinstance(self._taken[uri], str):  # what could not be looked at was no document
+                del self._taken[uri]
+            elif self._has_settled(uri, _MISSING, now):
                 look.gone.add(uri)
             else:
                 look.vanishing = True
@@ -158,7 +166,7 @@ class Watching:
         before, since = self._settling.get(uri, (None, now))
         if before is None and isinstance(signature, tuple):
             # Seen for the first time: when it was written says whether it may still be written.
-            since = now - max(0.0, time.time() - max(signature[1:]) / 1e9)
+            since = now - max(0.0, time.time() - signature[1] / 1e9)
         elif before != signature:
             since = now
         self._settling[uri] = (signature, since)

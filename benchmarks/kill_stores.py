@@ -103,7 +103,7 @@ def _by_id(points: Iterator[StoredPoint]) -> dict[str, Point]:
 
 
 def _edge_points(index: Path) -> dict[str, Point]:
-    with closing(EdgeShard.load(index / _COLLECTION / "shard")) as shard:
+    with closing(EdgeShard.load(IndexFolder(index / _COLLECTION).shard)) as shard:
         return _by_id(shard.scroll({}, with_embedding=True))
 
 

@@ -121,7 +121,7 @@ def run(kind: Kind, kills: int, seed: int, say: Callable[[str], None] = print) -
     draw = random.Random(seed)
     injected = [(where, step, after) for where, step in kind.steps for after in (False, True)]
     result: dict[str, Any] = {"seed": seed, "kills": 0, "random": 0, "injected": {}, "differences": []}
-    with tempfile.TemporaryDirectory(prefix="kills", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(prefix="kills", dir=folder_in_memory()) as folder:
         library, store, fresh = (Path(folder) / name for name in ("library", "store", "fresh"))
 
         def ingested(into: Path) -> None:
@@ -170,7 +170,7 @@ def run(kind: Kind, kills: int, seed: int, say: Callable[[str], None] = print) -
     return result
 
 
-def _memory() -> str | None:
+def folder_in_memory() -> str | None:
     """A folder in memory, if there is room: a process that is killed leaves there what it leaves on a disk, sooner."""
     folder = Path("/dev/shm")
     roomy = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _ROOM_BYTES

@@ -52,6 +52,7 @@ _log = logging.getLogger(__name__)
 LEASE_SECONDS = 3600.0
 """How long points may stay staged; an embedded document is staged and committed within seconds."""
 _HASHES_AT_ONCE = 256
+_LISTINGS = 5  # of a document that is replaced again and again while it is listed
 _COUNT_SECONDS = 60.0  # how long the languages of a collection are known
 _TICK = 1e-3  # seconds: more than a float loses on its way through JSON
 
@@ -198,7 +199,11 @@ class ServerStore:
     def chunks(self, uri: str) -> Iterator[Chunk]:
         """The chunks of a live document as it is now, by ordinal."""
         self._index()
-        return chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri)
+        for _ in range(_LISTINGS):
+            found = list(chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri))
+            if not found or len(found) == found[0].chunk_count:
+                break  # else a commit came between two pages
+        return iter(found)
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet.

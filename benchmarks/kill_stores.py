@@ -68,9 +68,9 @@ class Kind:
 def settings_of(index: Path) -> Settings:
     """The bundled model and short chunks, so that a document has several."""
     return Settings(
-        store={"path": index},
-        embedder={"model": "pocket-m3"},
-        ingest={"chunk_tokens": 32},
+        store={"path": index},  # type: ignore[arg-type]
+        embedder={"model": "pocket-m3"},  # type: ignore[arg-type]
+        ingest={"chunk_tokens": 32},  # type: ignore[arg-type]
     )
 
 

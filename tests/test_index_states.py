@@ -195,7 +195,7 @@ class IndexStates(RuleBasedStateMachine):
             self.there = (self.settings.store.path / "default" / "index.json").exists()
             self.changed = False  # what was staged may still be there
 
-    @precondition(lambda self: self.there and importlib.util.find_spec("ingest.rebuilding"))
+    @precondition(lambda self: bool(self.there and importlib.util.find_spec("ingest.rebuilding")))
     @rule()
     def rebuild(self) -> None:
         importlib.import_module("ingest.rebuilding").rebuild(settings=self.settings, keep_missing=True)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
 
+from benchmarks.kills import folder_in_memory
 from rag.ports import PassageReader, PassageStore
 from rag.stores import server_collection
 from rag.stores.edge import EdgeStore
@@ -97,8 +99,15 @@ def read_while_written(open_store: Callable[[], PassageStore], readers: int = 2)
     return wrong, min(rounds)
 
 
-def test_threads_of_one_process_see_whole_versions_in_a_folder(tmp_path: Path) -> None:
-    wrong, rounds = read_while_written(lambda: EdgeStore(tmp_path / "store"))
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory, if there is room: hundreds of commits wait for a disk as often."""
+    with tempfile.TemporaryDirectory(prefix="readers", dir=folder_in_memory()) as path:
+        yield Path(path) / "store"
+
+
+def test_threads_of_one_process_see_whole_versions_in_a_folder(folder: Path) -> None:
+    wrong, rounds = read_while_written(lambda: EdgeStore(folder))
     assert not wrong
     assert rounds > 10
 
@@ -111,7 +120,7 @@ from tests.test_readers_never_see_half import halves
 store = EdgeStore(Path(sys.argv[1]), wait_seconds=60)
 rounds, wrong = 0, halves(store)
 print("ready", flush=True)
-while not select.select([sys.stdin], [], [], 0.1)[0]:
+while not select.select([sys.stdin], [], [], 0.15)[0]:
     wrong += halves(store)
     rounds += 1
 store.close()
@@ -119,12 +128,12 @@ print(rounds, *wrong, sep="\\n", flush=True)
 """
 
 
-def test_another_process_sees_whole_versions_in_a_folder(tmp_path: Path) -> None:
-    store = EdgeStore(tmp_path / "store", wait_seconds=60)
+def test_another_process_sees_whole_versions_in_a_folder(folder: Path) -> None:
+    store = EdgeStore(folder, wait_seconds=60)
     store.prepare(INFO)
     write(store, 0)
     reader = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", READER, str(tmp_path / "store")],
+        [sys.executable, "-W", "error", "-c", READER, str(folder)],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -139,7 +148,7 @@ def test_another_process_sees_whole_versions_in_a_folder(tmp_path: Path) -> None
     rounds, *wrong = said.splitlines()
     assert reader.returncode == 0
     assert not wrong
-    assert int(rounds) > 3
+    assert int(rounds) > 2
 
 
 @pytest.fixture
@@ -158,12 +167,12 @@ def one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_see_whole_versions_through_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_collection, "_SCROLL_PAGE", 2)  # a listing of several pages is several requests
     client = QdrantClient(":memory:")
-    wrong, rounds = read_while_written(lambda: ServerStore(NOWHERE, "default", client=client, parallel=1))
+    wrong, rounds = read_while_written(lambda: ServerStore(NOWHERE, "default", client=client, parallel=1), readers=1)
     assert not wrong
     assert rounds > 10
 
 
-def test_a_half_would_be_seen(tmp_path: Path) -> None:
+def test_a_half_would_be_seen() -> None:
     chunks, _ = make_document(URI, "v1", 3)
     others, _ = make_document(URI, "v2", 4)
     assert whole(chunks)

@@ -3,7 +3,8 @@
 Each round changes some documents of a small library (changes, additions, renamings, removals), ingests it in a process
 that is killed (at a random time, or before or after one of the steps between stage and commit), ingests it again to the
 end, and compares every point with those of an index that was made in one piece: ids, payloads but for the time of
-ingestion, vectors. All rounds work on one index, so what a kill leaves behind meets all that follow.
+ingestion, vectors. All rounds work on one index, so what a kill leaves behind meets all that follow. On the embedded
+store, on the client's local mode, and on the server at QDRANT_TEST_URL where that is set.
 
     python -m benchmarks.kills --kills 200
 """
@@ -19,74 +20,21 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.kill_stores import KINDS, SERVER_VARIABLE, Kind, differences, every_store_is, settings_of
 from ingest import ingest
-from rag import Settings
-from rag.stores.edge_shard import EdgeShard
-from rag.stores.index_folder import IndexFolder
+from rag import build
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "kills.json"
-STEPS: Sequence[tuple[type, str]] = (
-    (EdgeShard, "upsert"),
-    (EdgeShard, "set_state"),
-    (EdgeShard, "delete"),
-    (EdgeShard, "flush"),
-    (EdgeShard, "close"),
-    (IndexFolder, "begin_commit"),
-    (IndexFolder, "end_commit"),
-)
 LEAST_COSINE = 0.9999
-_DOCUMENTS, _PARAGRAPHS = 12, 6
+_DOCUMENTS, _PARAGRAPHS = 12, 4
+_ROOM_BYTES = 2**30
+_MOST_REQUESTS = 24  # writes of one ingestion, about
 _WORDS = ("valve", "pump", "belt", "motor", "filter", "gauge", "switch", "cable", "roller", "sensor", "check", "clean")
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A point of an index, whatever its state."""
-
-    payload: dict[str, Any]
-    dense: np.ndarray[Any, np.dtype[np.float32]]
-    sparse: tuple[tuple[int, float], ...]
-
-
-def points(index: Path) -> dict[str, Point]:
-    """All points of the index in a folder, by id."""
-    shard = EdgeShard.load(index / "shard")
-    try:
-        found = {}
-        for point in shard.scroll({}, with_embedding=True):
-            assert point.embedding is not None
-            weights = zip(point.embedding.sparse.ids.tolist(), point.embedding.sparse.weights.tolist(), strict=True)
-            payload = {name: value for name, value in point.payload.items() if name != "ingested_at"}
-            found[point.id] = Point(payload, point.embedding.dense, tuple(weights))
-        return found
-    finally:
-        shard.close()
-
-
-def differences(found: dict[str, Point], wanted: dict[str, Point]) -> list[str]:
-    """What is wrong with `found`, a line each."""
-    lines = [f"point {id} is missing" for id in wanted.keys() - found.keys()]
-    lines += [f"point {id} is left over: {found[id].payload}" for id in found.keys() - wanted.keys()]
-    for id in found.keys() & wanted.keys():
-        here, there = found[id], wanted[id]
-        lines += [
-            f"point {id}: {name} is {here.payload.get(name)!r} instead of {there.payload.get(name)!r}"
-            for name in here.payload.keys() | there.payload.keys()
-            if here.payload.get(name) != there.payload.get(name)
-        ]
-        if float(here.dense @ there.dense) < LEAST_COSINE:
-            lines.append(f"point {id}: the vectors differ")
-        if {id for id, _ in here.sparse} != {id for id, _ in there.sparse}:
-            lines.append(f"point {id}: the sparse vectors differ")
-    return lines
 
 
 def change(library: Path, draw: random.Random) -> None:
@@ -108,11 +56,11 @@ def change(library: Path, draw: random.Random) -> None:
 
 
 def _paragraph(draw: random.Random) -> str:
-    return "# " + draw.choice(_WORDS) + "\n" + " ".join(draw.choice(_WORDS) for _ in range(60)) + "."
+    return "# " + draw.choice(_WORDS) + "\n" + " ".join(draw.choice(_WORDS) for _ in range(16)) + "."
 
 
 def in_a_process(work: Callable[[], None], killed_after: float | None = None) -> tuple[int, float]:
-    """Runs `work` in a process of its own, with this one's modules but not its model; killed after so many seconds.
+    """Runs `work` in a process of its own, with this one's modules and model; killed after so many seconds.
 
     Returns:
         Its exit status, negative where a signal ended it, and how many seconds it took.
@@ -151,36 +99,58 @@ def die_at(where: type, step: str, occurrence: int, after: bool) -> None:
     setattr(where, step, deadly)
 
 
-def run(kills: int, seed: int, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """The rounds; see the module."""
+def load_for_forks() -> object:
+    """Loads the model for all processes that are forked from this one; keep what is returned.
+
+    One thread: a pool of several does not live on in a fork, which would wait for it forever.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    import torch
+
+    from rag.language import detect
+
+    torch.set_num_threads(1)
+    embedder = build.embedder(settings_of(Path("nowhere")))
+    embedder.embed_passages(["A valve."])
+    detect("A valve.")
+    return embedder
+
+
+def run(kind: Kind, kills: int, seed: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Rounds on one kind of store until so many ingestions were killed; in some the step never comes."""
     draw = random.Random(seed)
-    injected = [(where, step, after) for where, step in STEPS for after in (False, True)]
-    result: dict[str, Any] = {"kills": 0, "random": 0, "injected": {}, "differences": []}
-    with tempfile.TemporaryDirectory() as folder:
+    injected = [(where, step, after) for where, step in kind.steps for after in (False, True)]
+    result: dict[str, Any] = {"seed": seed, "kills": 0, "random": 0, "injected": {}, "differences": []}
+    with tempfile.TemporaryDirectory(prefix="kills", dir=folder_in_memory()) as folder:
         library, store, fresh = (Path(folder) / name for name in ("library", "store", "fresh"))
 
         def ingested(into: Path) -> None:
-            report = ingest(library, settings=_settings(into), prune=True)
+            with every_store_is(kind):
+                report = ingest(library, settings=settings_of(into), prune=True)
             assert not report.failed, report.failures
+
+        def dying(at: tuple[type, str], occurrence: int, after: bool) -> None:
+            die_at(*at, occurrence, after)
+            ingested(store)
 
         change(library, draw)
         status, seconds = in_a_process(lambda: ingested(store))
         assert status == 0, "the first ingestion failed"
-        for number in range(kills):
+        number = -1  # of the round
+        while result["kills"] < kills:
+            number += 1
             change(library, draw)
             if number % 2 == 0:
                 where, step, after = injected[number // 2 % len(injected)]
-                occurrence = draw.randint(1, 3)
-
-                def dying(where: type = where, step: str = step, after: bool = after, at: int = occurrence) -> None:
-                    die_at(where, step, at, after)
-                    ingested(store)
-
-                status, _ = in_a_process(dying)
+                at, occurrence = (where, step), draw.randint(1, 3)
                 name = f"{'after' if after else 'before'} {step}"
             else:
-                status, _ = in_a_process(lambda: ingested(store), killed_after=draw.uniform(0, seconds))
+                at, occurrence, after = kind.requests or ("", ""), draw.randint(1, _MOST_REQUESTS), draw.random() < 0.5  # type: ignore[assignment]
                 name = "random"
+            if name == "random" and kind.requests is None:
+                status, _ = in_a_process(lambda: ingested(store), killed_after=draw.uniform(0, seconds))
+            else:
+                status, _ = in_a_process(lambda a=at, o=occurrence, f=after: dying(a, o, f))  # type: ignore[misc]
             if status == -signal.SIGKILL:
                 result["kills"] += 1
                 if name == "random":
@@ -188,35 +158,43 @@ def run(kills: int, seed: int, say: Callable[[str], None] = print) -> dict[str, 
                 else:
                     result["injected"][name] = result["injected"].get(name, 0) + 1
             for attempt in (store, fresh):
-                status, seconds = in_a_process(lambda into=attempt: ingested(into))  # type: ignore[misc]
+                status, took = in_a_process(lambda into=attempt: ingested(into))  # type: ignore[misc]
                 assert status == 0, f"after a kill {name} the same command fails"
-            found = differences(points(store / "default"), points(fresh / "default"))
+                seconds = took if attempt == store else seconds
+            found = differences(kind.points(store), kind.points(fresh), LEAST_COSINE)
             result["differences"] += [f"round {number}, {name}: {line}" for line in found]
-            shutil.rmtree(fresh)
-            say(f"{number + 1} of {kills}: {name}, {len(found)} differences")
+            kind.remove(fresh)
+            shutil.rmtree(fresh, ignore_errors=True)
+            say(f"{result['kills']} of {kills}: {name}, {len(found)} differences")
+        kind.remove(store)
     return result
 
 
-def _settings(store: Path) -> Settings:
-    return Settings(store={"path": store}, embedder={"model": "pocket-m3"}, ingest={"chunk_tokens": 128})  # type: ignore[arg-type]
+def folder_in_memory() -> str | None:
+    """A folder in memory, if there is room: a process that is killed leaves there what it leaves on a disk, sooner."""
+    folder = Path("/dev/shm")
+    roomy = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _ROOM_BYTES
+    return str(folder) if roomy else None
 
 
 def main() -> None:
-    """Prints and keeps the result; exit code 1 where an index differs."""
+    """Prints and keeps the results; exit code 1 where an index differs."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--kills", type=int, default=200)
+    options.add_argument("--kills", type=int, default=200, help="on each store")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--store", choices=list(KINDS), action="append", help="by default all that are here")
     options.add_argument("--json", action="store_true", help="only print the result, as JSON")
     given = options.parse_args()
-    import torch  # once, for all processes; no model may be used here, or they would hang
-
-    assert torch.__version__
-    result = run(given.kills, given.seed, (lambda line: None) if given.json else print)
-    text = json.dumps({"seed": given.seed, **result}, indent=1)
-    print(text)
-    if not given.json:
-        RESULT.write_text(text + "\n")
-    sys.exit(1 if result["differences"] else 0)
+    stores = given.store or [name for name in KINDS if name != "server" or os.environ.get(SERVER_VARIABLE)]
+    embedder = load_for_forks()
+    say = (lambda line: None) if given.json else print
+    results = {name: run(KINDS[name], given.kills, given.seed, say) for name in stores}
+    del embedder
+    print(json.dumps(results, indent=1))
+    if not given.json:  # a store that was left out keeps its result
+        kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        RESULT.write_text(json.dumps(kept | results, indent=1) + "\n")
+    sys.exit(1 if any(result["differences"] for result in results.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def ingest(
     settings: Settings | None = None,
     metadata: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
+    only: Callable[[Found], bool] | None = None,
     dry_run: bool = False,
     prune: bool = False,
     retry_failed: bool = False,
@@ -45,6 +46,7 @@ def ingest(
         settings: by default from environment, .env and rag.toml.
         metadata: key and value pairs stored with every document, filterable later; keys match `[A-Za-z0-9_-]+`.
         exclude: patterns as in .gitignore, relative to each walked folder.
+        only: which of the files found are looked at, for callers who know what has changed; by default all.
         dry_run: read and cut everything, write nothing.
         prune: take out the documents below the given folders whose files are not there any more, once all else is
             done, so that a renamed file finds its vectors. Below a folder without any file none is taken out: that
@@ -96,9 +98,10 @@ def ingest(
         )
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
-        report = ingestion.run(files)
+        taken = [found for found in files if only is None or only(found)]
+        report = ingestion.run(taken)
         if not dry_run:
-            _remember(failures, files[: len(files) - report.left], report, remembered, dict(metadata or {}))
+            _remember(failures, taken[: len(taken) - report.left], report, remembered, dict(metadata or {}))
         if prune and not report.left and not (stop and stop.is_set()):
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)

@@ -13,6 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from ingest.remove import remove
+from ingest.summary import fields, summary
+from ingest.watch import watch
 from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
 from rag.interruption import interruptible
@@ -20,11 +22,11 @@ from rag.interruption import interruptible
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ingest.pipeline import IngestReport, Progress
+    from ingest.pipeline import Progress
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"
-_SUBCOMMANDS = ("list", "remove")
+_SUBCOMMANDS = ("list", "remove", "watch")
 
 
 class _SameName(click.Context):
@@ -125,7 +127,8 @@ def _documents(
         )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
-    click.echo(_fields(report) if as_json else _summary(report, dry_run), err=not as_json)
+    done = json.dumps(fields(report), ensure_ascii=False) if as_json else summary(report, dry_run=dry_run)
+    click.echo(done, err=not as_json)
     if stop.is_set():
         click.echo(f"ingest: interrupted, {report.left} files not looked at: the same command goes on", err=True)
         return 130
@@ -133,7 +136,9 @@ def _documents(
 
 
 command = _Ingest(
-    "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
+    "ingest",
+    commands=[_documents, list_documents, remove, watch],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -147,29 +152,6 @@ def _announce(documents: Sequence[StoredDocument], *, dry_run: bool) -> None:
     for document in documents:
         does = "would be removed" if dry_run else "is removed"
         click.echo(f"ingest: {printable(document.source)}: has vanished and {does}", err=True)
-
-
-def _fields(report: IngestReport) -> str:
-    counts = ("added", "updated", "unchanged", "removed", "failed", "skipped")
-    return json.dumps(
-        {
-            "documents": {name: getattr(report, name) for name in counts},
-            "chunks": report.chunks,
-            "tokens": report.tokens,
-            "seconds": round(report.seconds, 3),
-            "left": report.left,
-            "failures": [{"source": failure.source, "error": failure.error} for failure in report.failures],
-        },
-        ensure_ascii=False,
-    )
-
-
-def _summary(report: IngestReport, dry_run: bool) -> str:
-    names = ("added", "updated", "unchanged", "removed", "failed", "skipped")
-    parts = [f"{getattr(report, name)} {name}" for name in names]
-    shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
-    done = "would be written" if dry_run else "written"
-    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"
 
 
 class _Line:

@@ -244,6 +244,15 @@ TEXTS: dict[str, Text] = {
         files=_SETTINGS,
         see_also=("ingest list", "rag show"),
     ),
+    "watch": Text(
+        arguments=(("DIR…", "Folders; they may vanish and come back while they are watched."),),
+        success="It never ends by itself.",
+        failure="Something failed that waiting does not mend; standard error says what.",
+        codes=(_USAGE, _NOT_CONFIGURED, _INTERRUPTED),
+        environment=(*_STORE, *_MODEL, ("RAG_INGEST__CHUNK_TOKENS", "Longest passage, in the model's tokens.")),
+        files=(*_SETTINGS, (".ragignore", "In any folder: what to leave out below it, as in .gitignore.")),
+        see_also=("ingest", "ingest list", "ingest remove"),
+    ),
     "train": Text(codes=(_USAGE, _INTERRUPTED), see_also=("rag train distill --help", "rag models")),
     "distill": Text(
         success="The student is in --out.",

@@ -70,7 +70,7 @@ class EdgeStore:
         return self._folder.info()
 
     def prepare(self, info: IndexInfo) -> None:
-        """Creates the index, or checks that the one there fits.
+        """Creates the index, or checks that the one there fits; removes what a writer that died has staged.
 
         Raises:
             IndexMismatchError: it was made with another model or schema.
@@ -85,6 +85,8 @@ class EdgeStore:
             with self._shared.use(partial(self._create_shard, info)):
                 found = self._folder.info()
         require_match(found, info)
+        with self._use() as shard:  # also where nothing is staged afterwards
+            sweep(shard)
 
     def candidates(
         self, query: Embedding, depth: int, where: Where = ANYWHERE, *, language_depth: int = 0

@@ -2,7 +2,8 @@
 
 A document's points are written with state `staged`; its commit makes them live and deletes the versions that were live
 when it began. Between the two steps, and after a kill between them, both versions are live: readers take the one that
-was ingested last. No writer deletes what another one commits meanwhile, so of two commits at once none is lost.
+was ingested last, and the next writer that lists the documents removes the other. No writer deletes what another one
+commits meanwhile, so of two commits at once none is lost.
 
 Staged points of a writer that died are removed by the next writer that begins, once they are older than
 `LEASE_SECONDS`: until then a living one may still want to commit them. Writers' clocks must agree to well within that.
@@ -51,6 +52,7 @@ _log = logging.getLogger(__name__)
 LEASE_SECONDS = 3600.0
 """How long points may stay staged; an embedded document is staged and committed within seconds."""
 _HASHES_AT_ONCE = 256
+_LISTINGS = 5  # of a document that is replaced again and again while it is listed
 _COUNT_SECONDS = 60.0  # how long the languages of a collection are known
 _TICK = 1e-3  # seconds: more than a float loses on its way through JSON
 
@@ -111,6 +113,7 @@ class ServerStore:
         self._writing = threading.Lock()
         self._pending: dict[tuple[str, str], int] = {}  # (uri, version) staged and not committed → its chunk count
         self._swept = False  # whether staged points of dead writers are gone
+        self._prepared = False  # whether this store is a writer's
 
     def info(self) -> IndexInfo:
         """What the index was made with, asked anew each time."""
@@ -131,6 +134,7 @@ class ServerStore:
             _log.info("created a collection of dimension %d", info.dimension)
             found = self.info()
         require_match(found, info)
+        self._prepared = True
         self._collection.make_indexes(self._metadata_keys)  # also those that a creator who was killed did not get to
 
     def candidates(
@@ -189,13 +193,17 @@ class ServerStore:
         return next(iter(self._documents({"uri": [uri]})), None)
 
     def documents(self) -> Iterator[StoredDocument]:
-        """All live documents as they are now, by uri."""
+        """All live documents as they are now, by uri. After `prepare`, commits that were cut in two are finished."""
         return iter(self._documents({}))
 
     def chunks(self, uri: str) -> Iterator[Chunk]:
         """The chunks of a live document as it is now, by ordinal."""
         self._index()
-        return chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri)
+        for _ in range(_LISTINGS):
+            found = list(chunks_of(self._collection.scroll({"uri": [uri], "state": [LIVE]}), uri))
+            if not found or len(found) == found[0].chunk_count:
+                break  # else a commit came between two pages
+        return iter(found)
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet.
@@ -289,7 +297,7 @@ class ServerStore:
                 # Nobody sees staged points, and the next writer removes them: no reason to fail at the very end.
                 _log.warning("points that were staged and not committed stay on the server for an hour: %s", error)
             finally:
-                self._swept = False
+                self._swept = self._prepared = False
                 self._known = None
                 self._connection.close()
 
@@ -306,7 +314,25 @@ class ServerStore:
         first_chunks: Conditions = {**where, "ordinal": [0], "state": [LIVE]}
         found = [document_of(each.id, each.payload) for each in self._collection.scroll(first_chunks, DOCUMENT_FIELDS)]
         newest = newest_versions(found)
+        if self._prepared and len(newest) < len(found):
+            self._finish(found, newest)
         return sorted((each for each in found if newest[each.uri] == each.version), key=lambda each: each.uri)
+
+    def _finish(self, found: Sequence[StoredDocument], newest: Mapping[str, str]) -> None:
+        """Removes the versions that writers who died before the second step of a commit have left live."""
+        old: dict[str, list[str]] = {}
+        for document in found:
+            if document.version != newest[document.uri]:
+                old.setdefault(document.uri, []).append(document.version)
+        for document in found:
+            key = _version(document.uri, document.version)
+            if document.version != newest[document.uri] or document.uri not in old:
+                continue
+            if self._collection.count({**key, "state": [LIVE]}) == document.chunk_count:
+                # Whoever makes an old version the valid one again just now gives it a later time: it is not deleted.
+                left: Conditions = {"uri": [document.uri], "version": sorted(old[document.uri]), "state": [LIVE]}
+                self._collection.delete(left, ingested_before=document.ingested_at)
+                _log.info("finished a commit that was interrupted")
 
     def _languages(self) -> dict[str, int]:
         """Passages a language, counted anew after a minute."""

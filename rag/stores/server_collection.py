@@ -175,11 +175,18 @@ class ServerCollection:
             ),
         )
 
-    def delete(self, where: Conditions, *, staged_before: float | None = None, retry: bool = True) -> None:
-        """Deletes the matching points; with `staged_before` only those staged earlier."""
+    def delete(
+        self,
+        where: Conditions,
+        *,
+        staged_before: float | None = None,
+        ingested_before: float | None = None,
+        retry: bool = True,
+    ) -> None:
+        """Deletes the matching points; with `staged_before` or `ingested_before` only those of an earlier time."""
         from qdrant_client import models
 
-        selected = _filter(where, staged_before=staged_before)
+        selected = _filter(where, before={_STAGED_AT: staged_before, "ingested_at": ingested_before})
         send = self._connection.write if retry else self._connection.once
         send(
             "delete",
@@ -283,7 +290,7 @@ def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kin
 
 
 def _filter(
-    where: Conditions, but_not: Conditions = NO_CONDITIONS, *, staged_before: float | None = None
+    where: Conditions, but_not: Conditions = NO_CONDITIONS, *, before: Mapping[str, float | None] | None = None
 ) -> models.Filter:
     from qdrant_client import models
 
@@ -291,8 +298,11 @@ def _filter(
         return [models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in of.items()]
 
     must = conditions(where)
-    if staged_before is not None:
-        must.append(models.FieldCondition(key=_STAGED_AT, range=models.Range(lt=staged_before)))
+    must += [
+        models.FieldCondition(key=key, range=models.Range(lt=moment))
+        for key, moment in (before or {}).items()
+        if moment is not None
+    ]
     return models.Filter(must=must, must_not=conditions(but_not) or None)
 
 

@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ingest.remove import remove
+from ingest.verify import verify
 from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
 from rag.interruption import interruptible
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"
-_SUBCOMMANDS = ("list", "remove")
+_SUBCOMMANDS = ("list", "remove", "verify")
 
 
 class _SameName(click.Context):
@@ -133,7 +134,9 @@ def _documents(
 
 
 command = _Ingest(
-    "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
+    "ingest",
+    commands=[_documents, list_documents, remove, verify],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import RagError
+from rag.stores.inspection import engine_id
 from rag.stores.language_shares import Share
 from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
@@ -175,11 +176,18 @@ class ServerCollection:
             ),
         )
 
-    def delete(self, where: Conditions, *, staged_before: float | None = None, retry: bool = True) -> None:
-        """Deletes the matching points; with `staged_before` only those staged earlier."""
+    def delete(
+        self,
+        where: Conditions,
+        *,
+        ids: Sequence[str] | None = None,
+        staged_before: float | None = None,
+        retry: bool = True,
+    ) -> None:
+        """Deletes the matching points; with `ids` only those among them, with `staged_before` those staged earlier."""
         from qdrant_client import models
 
-        selected = _filter(where, staged_before=staged_before)
+        selected = _filter(where, ids=ids, staged_before=staged_before)
         send = self._connection.write if retry else self._connection.once
         send(
             "delete",
@@ -218,6 +226,30 @@ class ServerCollection:
                 embedding = embedding_of(record.vector) if with_embedding else None
                 terms = terms_of(record.vector) if with_terms else None
                 yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding, terms=terms)
+            if offset is None:
+                return
+
+    def points(self, where: Conditions) -> Iterator[tuple[str, Any, Any, float | None]]:
+        """All matching points, by id, each as (id, payload, vectors, when it was staged), whatever they carry."""
+        selected = _filter(where)
+        offset: Any = None
+
+        def page(client: QdrantClient) -> tuple[list[models.Record], Any]:
+            return client.scroll(
+                self.name,
+                scroll_filter=selected,
+                limit=_EMBEDDINGS_PAGE,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
+            )
+
+        while True:
+            records, offset = self._connection.read("read", page)
+            for record in records:
+                staged_at = (record.payload or {}).get(_STAGED_AT)
+                known = float(staged_at) if isinstance(staged_at, (int, float)) else None
+                yield str(record.id), record.payload, record.vector, known
             if offset is None:
                 return
 
@@ -283,7 +315,11 @@ def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kin
 
 
 def _filter(
-    where: Conditions, but_not: Conditions = NO_CONDITIONS, *, staged_before: float | None = None
+    where: Conditions,
+    but_not: Conditions = NO_CONDITIONS,
+    *,
+    ids: Sequence[str] | None = None,
+    staged_before: float | None = None,
 ) -> models.Filter:
     from qdrant_client import models
 
@@ -291,6 +327,8 @@ def _filter(
         return [models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in of.items()]
 
     must = conditions(where)
+    if ids is not None:
+        must.append(models.HasIdCondition(has_id=[engine_id(each) for each in ids]))
     if staged_before is not None:
         must.append(models.FieldCondition(key=_STAGED_AT, range=models.Range(lt=staged_before)))
     return models.Filter(must=must, must_not=conditions(but_not) or None)

@@ -34,7 +34,7 @@ from rag.types import Chunk, InspectedPoint
 Kind = Literal["torn", "orphaned", "stale", "unchecked"]
 KINDS: tuple[Kind, ...] = ("torn", "orphaned", "stale", "unchecked")
 
-_LIVE, _STAGED = "live", "staged"
+_STAGED = "staged"
 _NAMED = 3  # passages in a message, which is one line
 _LONGEST_CONTEXT = 2731  # code points of title and headings at the greatest budget there is, 8192 tokens
 _RECENT_SECONDS = 300.0  # since a document was read, within which its commit may be going on

@@ -96,6 +96,7 @@ class EdgeShard:
         """Writes points; those with the same ids are replaced."""
         import qdrant_edge as edge
 
+        _require_space(self._folder)  # it may have gone since the shard was opened
         points = []
         for chunk, embedding in zip(chunks, embeddings, strict=True):
             vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}

@@ -135,8 +135,10 @@ def test_vectors_of_another_size_than_the_index_says_are_said_to_be() -> None:
 
 
 def test_whatever_a_point_carries_something_is_said_of_it() -> None:
-    for payload in (None, [], "text", {"metadata": None}, dict.fromkeys(PAYLOAD)):
-        for vectors in (None, [], {"dense": GOOD}):
+    payloads: list[object] = [None, [], "text", {"metadata": None}, dict.fromkeys(PAYLOAD)]
+    kinds: list[object] = [None, [], {"dense": GOOD}]
+    for payload in payloads:
+        for vectors in kinds:
             point = inspected("7", payload, vectors, DIMENSION, abandoned=True)
             assert isinstance(point, InspectedPoint)
             assert point.fault

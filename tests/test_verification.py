@@ -345,7 +345,7 @@ def test_a_repair_that_is_cut_off_is_brought_back_by_retry_failed(
             vectors = {"dense": [1.0] + [0.0] * 255}
             raw_points(store, [(chunk.id, vectors, {**payload_of(chunk, "live"), "end": chunk.end + 1})])
 
-    def killed(*arguments: object, **named: Any) -> Any:
+    def killed(*arguments: Any, **named: Any) -> Any:
         if named.get("dry_run"):
             return real(*arguments, **named)
         raise KeyboardInterrupt

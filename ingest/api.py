@@ -11,7 +11,7 @@ from pathlib import Path
 from rag_config.settings import Settings
 
 from ingest.discovery import Found, discover
-from ingest.failures import Failures, Remembered
+from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion, IngestReport, Progress
 from ingest.pruning import vanished
 from rag import build
@@ -142,19 +142,11 @@ def _remember(
 ) -> None:
     failed = []
     for failure in report.failures:
-        path = _resolved(path_of(failure.uri))
+        path = resolved(path_of(failure.uri))
         if not Path(path).is_dir():  # whoever walks a folder once more says what it is to leave out
             given = remembered[path].metadata if path in remembered else metadata
             failed.append(Remembered(path, failure.error, given))
-    failures.update({_resolved(path_of(found.uri)) for found in taken}, failed)
-
-
-def _resolved(path: str) -> str:
-    """One spelling of each path; what cannot be resolved, such as a loop of links, is left as it is."""
-    try:
-        return str(Path(path).resolve())
-    except (OSError, RuntimeError):
-        return str(Path(path).absolute())
+    failures.update({resolved(path_of(found.uri)) for found in taken}, failed)
 
 
 def _index(store: PassageStore) -> IndexInfo | None:

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from ingest.remove import remove
 from ingest.summary import fields, summary
+from ingest.verify import verify
 from ingest.watch import watch
 from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"
-_SUBCOMMANDS = ("list", "remove", "watch")
+_SUBCOMMANDS = ("list", "remove", "verify", "watch")
 
 
 class _SameName(click.Context):
@@ -137,7 +138,7 @@ def _documents(
 
 command = _Ingest(
     "ingest",
-    commands=[_documents, list_documents, remove, watch],
+    commands=[_documents, list_documents, remove, verify, watch],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -30,6 +30,14 @@ class Remembered:
     metadata: Mapping[str, str]
 
 
+def resolved(path: str) -> str:
+    """One spelling of each path; what cannot be resolved, such as a loop of links, is left as it is."""
+    try:
+        return str(Path(path).resolve())
+    except (OSError, RuntimeError):
+        return str(Path(path).absolute())
+
+
 class Failures:
     """The file beside a collection that keeps them; what it cannot keep is only told."""
 
@@ -66,6 +74,10 @@ class Failures:
                 self._write({each.path: each for each in self.load()}, set(taken), new)
         except OSError as error:
             logger.warning("%s cannot be written (%s): the failures are not remembered", self._file, error.strerror)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Forgets files for good, so that nothing brings them back."""
+        self.update((resolved(path) for path in paths), ())
 
     def _write(self, known: dict[str, Remembered], taken: set[str], failed: Iterable[Remembered]) -> None:
         kept = {path: each for path, each in known.items() if path not in taken}

@@ -6,8 +6,6 @@ committed stays, whatever happens afterwards.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 import time
@@ -16,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest import chunking, readers
 from ingest.discovery import Found
+from ingest.versions import version_of
 from rag.errors import EmbeddingError, InputError, RagError, ReadError, UnavailableError
 from rag.language import detect
 from rag.locations import source_of
@@ -173,7 +172,7 @@ class Ingestion:
             else:
                 data = found.path.read_bytes()
                 metadata = self._metadata_by_uri.get(found.uri, self._metadata)
-                version = _version(data, found.format, self._chunk_tokens, metadata)
+                version = version_of(data, found.format, self._chunk_tokens, metadata)
                 if self._known.get(found.uri) == version:
                     report.unchanged += 1
                 else:
@@ -283,14 +282,6 @@ class _Meter:
             self._on_progress(
                 Progress(self._files, files, min(size, total), total, self._chunks + self._embedded, self.seconds)
             )
-
-
-def _version(data: bytes, format: str, chunk_tokens: int, metadata: Mapping[str, str]) -> str:
-    """Digest of all that shapes a document's points: its bytes, reader, chunker, budget and given metadata."""
-    shape = [format, readers.VERSIONS[format], chunking.VERSION, chunk_tokens, sorted(metadata.items())]
-    digest = hashlib.blake2b(data, digest_size=16)
-    digest.update(json.dumps(shape).encode())
-    return digest.hexdigest()
 
 
 def _so_far(report: IngestReport, files: int) -> str:

@@ -17,6 +17,7 @@ from rag.types import (
     Chunk,
     Embedding,
     IndexInfo,
+    InspectedPoint,
     RerankScores,
     Rewritten,
     StoredDocument,
@@ -152,6 +153,13 @@ class PassageReader(Protocol):
         """The chunks of a live document, by ordinal."""
         ...
 
+    def inspect(self, uri: str | None = None) -> Iterator[InspectedPoint]:
+        """Every point that is kept, by id: staged, damaged and other programs' ones too; of one document, or all.
+
+        Read a page at a time, between which others may write: what looks torn is to be looked at again by its `uri`.
+        """
+        ...
+
 
 class PassageWriter(Protocol):
     """What ingestion needs of a store."""
@@ -167,6 +175,8 @@ class PassageWriter(Protocol):
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet. Called with all chunks of a document before its `commit`.
 
+        Points that are live already stay as they are; those that a live version lacks are written.
+
         Raises:
             InputError: the index separates tenants, and a document is nobody's or another one's.
         """
@@ -178,6 +188,10 @@ class PassageWriter(Protocol):
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions; nothing happens if it is not there."""
+        ...
+
+    def discard(self, points: Sequence[InspectedPoint]) -> None:
+        """Removes single points, each unless it is in another state by now."""
         ...
 
 

@@ -191,6 +191,29 @@ class IndexInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectedPoint:
+    """A point of the index as it is kept: whole or not, whatever its state.
+
+    Attributes:
+        id: as the engine has it, in words.
+        uri: of its document; empty where it does not say.
+        version: of its document; empty where it does not say.
+        state: `live` (searched) or `staged` (not seen yet); anything else is a fault, None where none is written.
+        chunk: None where what it carries makes none.
+        fault: what is wrong with it by itself, as a clause; empty where nothing is.
+        abandoned: staged, and no writer that lives will commit it.
+    """
+
+    id: str
+    uri: str
+    version: str
+    state: str | None
+    chunk: Chunk | None
+    fault: str = ""
+    abandoned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Where:
     """A filter on passages. Empty fields do not filter; fields are joined by AND, the values of one field by OR.
 

@@ -685,6 +685,48 @@ class StoreContract:
             store.candidates(make_embedding(1, dimension=DIMENSION * 2), 10)
         assert len(everything(store)) == 2
 
+    # Looking at every point
+
+    def test_every_point_is_inspected_once_in_the_order_of_ids_staged_ones_too(self, store: PassageStore) -> None:
+        live, staged = make_document("file:///a", "v1", 300, seed=1), make_document("file:///b", "v1", 3, seed=2)
+        put(store, live)
+        store.stage(*staged)
+        found = list(store.inspect())
+        assert [each.id for each in found] == sorted(chunk.id for chunk in live[0] + staged[0])
+        assert {each.id: each.chunk for each in found} == {chunk.id: chunk for chunk in live[0] + staged[0]}
+        assert {(each.uri, each.version, each.state) for each in found} == {
+            ("file:///a", "v1", "live"),
+            ("file:///b", "v1", "staged"),
+        }
+        assert not any(each.fault or each.abandoned for each in found), "whole, and of a writer that lives"
+        assert {each.id for each in store.inspect("file:///b")} == {chunk.id for chunk in staged[0]}
+        assert list(store.inspect("file:///c")) == []
+        store.commit("file:///b", "v1")
+
+    def test_single_points_are_discarded_unless_their_state_is_another_by_now(self, store: PassageStore) -> None:
+        chunks, embeddings = make_document("file:///a", "v1", 5)
+        store.stage(chunks, embeddings)
+        seen = list(store.inspect())
+        store.commit("file:///a", "v1")
+        store.discard(seen)
+        assert list(store.chunks("file:///a")) == chunks
+        store.discard([each for each in store.inspect() if each.id in (chunks[1].id, chunks[4].id)])
+        assert [chunk.ordinal for chunk in store.chunks("file:///a")] == [0, 2, 3]
+        store.discard([])
+        assert len(everything(store)) == 3
+
+    def test_what_a_live_version_lacks_is_staged_again_and_the_rest_answers_meanwhile(
+        self, store: PassageStore
+    ) -> None:
+        chunks, embeddings = make_document("file:///a", "v1", 4)
+        put(store, (chunks, embeddings))
+        store.discard([each for each in store.inspect() if each.id in (chunks[0].id, chunks[2].id)])
+        store.stage(chunks, embeddings)
+        assert sorted(identifiers(everything(store))) == sorted(chunks[at].id for at in (1, 3))
+        store.commit("file:///a", "v1")
+        assert list(store.chunks("file:///a")) == chunks
+        assert len(everything(store)) == 4
+
     # Closing
 
     def test_reopening_keeps_everything(self, store: PassageStore, reopen: Reopen) -> None:

@@ -48,6 +48,7 @@ PAGES = [
     "ingest",
     "ingest list",
     "ingest remove",
+    "ingest verify",
     "ingest watch",
 ]
 SECTIONS = ["Options", "Examples", "Exit codes", "See also"]
@@ -151,7 +152,7 @@ def test_every_variable_that_a_page_names_is_one_that_is_read() -> None:
 
 def test_texts_belong_to_commands_that_exist() -> None:
     there = set(rag_command.list_commands(click.Context(rag_command)))
-    below = {"remove", "watch", "generate", "retrieval", "check", "pull", "distill", "tune retrieval"}
+    below = {"remove", "verify", "watch", "generate", "retrieval", "check", "pull", "distill", "tune retrieval"}
     assert set(RAG_COMMANDS) <= set(help_texts.TEXTS) <= there | {"rag", "ingest"} | below
 
 

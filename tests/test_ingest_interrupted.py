@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from ingest import Progress, ingest
 from rag import Settings, build
 from rag.errors import InputError
+from tests.command_line import Done, call
 
 MANY = 160  # more than are embedded at once
 TEXT = "# Wartung {}\n\nDas Förderband {} wird jeden Montag gereinigt und die Spannung geprüft.\n"
@@ -207,3 +209,38 @@ def test_a_stop_at_the_last_file_prunes_nothing(docs: Path, settings: Settings) 
     stop = threading.Event()
     report = ingest(docs, settings=settings, prune=True, stop=stop, on_progress=lambda progress: stop.set())
     assert (report.left, report.unchanged, report.removed) == (0, 1, 0)
+
+
+@pytest.fixture
+def shell(
+    docs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    monkeypatch.setenv("RAG_STORE__PATH", str(settings.store.path))
+    monkeypatch.setenv("RAG_EMBEDDER__MODEL", "pocket-m3")
+    monkeypatch.setenv("RAG_EMBEDDER__DTYPE", "float32")
+    return lambda *words: call(words, monkeypatch, capfd)
+
+
+def test_what_is_removed_is_not_brought_back_by_retrying(
+    docs: Path, settings: Settings, shell: Callable[..., Done]
+) -> None:
+    late, kept, never = docs / "late.md", docs / "kept.md", docs / "never.md"
+    late.write_text(TEXT.format("spät", "spät"))
+    kept.write_text("")
+    never.write_text("")
+    assert ingest([late, kept, never], settings=settings).added == 1
+    late.write_text("")
+    assert ingest(late, settings=settings).failed == 1, "its old version still answers"
+    dry = shell("ingest", "remove", "docs/late.md", "--dry-run", "--json")
+    assert (dry.code, dry.json["forgotten"]) == (0, [str(late)])
+    done = shell("ingest", "remove", "docs/late.md", "--yes")
+    assert (done.code, done.err.splitlines()[-1]) == (0, "1 document (1 chunk) removed, 1 failed file forgotten")
+    late.write_text(TEXT.format("spät", "spät"))
+    assert ingest(retry_failed=True, settings=settings).failed == 2
+    assert "docs/late.md" not in sources(settings)
+    # What never came into the index can be given up by its name, too.
+    given_up = shell("ingest", "remove", "docs/ne*.md", "docs/nothing.md", "--yes", "--json")
+    assert (given_up.code, given_up.json["forgotten"]) == (1, [str(never)])
+    assert (given_up.json["documents"]["removed"], given_up.json["unknown"]) == (0, ["docs/nothing.md"])
+    report = ingest(retry_failed=True, settings=settings)
+    assert [failure.source for failure in report.failures] == ["docs/kept.md"]

@@ -90,6 +90,7 @@ def test_removing_what_is_not_there_alone_reports_like_removing_what_is_there_in
             "dry_run": False,
             "removed": [],
             "unknown": ["nope"],
+            "forgotten": [],
         }
     ]
     assert "'nope'" in done.err

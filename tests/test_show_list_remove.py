@@ -459,7 +459,7 @@ def test_help_shows_the_options_of_the_main_use_and_the_subcommands(shell: Shell
     assert done.out.startswith("Usage: ingest [OPTIONS] PATH…\n")
     assert "--exclude GLOB" in done.out
     commands = done.out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in commands] == ["list", "remove"]
+    assert {"list", "remove", "verify"} <= {line.split()[0] for line in commands}
     assert shell("ingest", "remove", "--help").out.startswith("Usage: ingest remove [OPTIONS] SOURCE…\n")
     assert shell("ingest", "list", "--help").out.startswith("Usage: ingest list ")
     assert shell("rag", "list", "--help").out.startswith("Usage: rag list ")
@@ -471,7 +471,7 @@ def test_completion_knows_subcommands_options_and_files() -> None:
     def values(words: list[str], incomplete: str) -> set[str]:
         return {item.value for item in complete(words, incomplete) if item.type == "plain"}
 
-    assert values([], "") == {"list", "remove"}
+    assert values([], "") >= {"list", "remove", "verify"}
     assert values([], "--ex") == {"--exclude"}
     assert values(["docs"], "--ex") == {"--exclude"}
     assert values(["remove"], "--dry") == {"--dry-run"}

@@ -244,6 +244,14 @@ TEXTS: dict[str, Text] = {
         files=_SETTINGS,
         see_also=("ingest list", "rag show"),
     ),
+    "verify": Text(
+        arguments=(("PATH…", "Files or folders that were ingested; they need not be there any more."),),
+        success="All that was looked at is whole, or has been mended.",
+        failure="Something is torn, orphaned, stale or cannot be checked; standard error says what.",
+        environment=(*_STORE, *_MODEL, ("RAG_INGEST__CHUNK_TOKENS", "Longest passage; another than before: stale.")),
+        files=_SETTINGS,
+        see_also=("ingest remove", "rag list", "rag doctor"),
+    ),
     "watch": Text(
         arguments=(("DIR…", "Folders; they may vanish and come back while they are watched."),),
         success="It never ends by itself.",

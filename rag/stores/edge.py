@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
@@ -23,6 +23,7 @@ from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.stores.edge_shard import EdgeShard
 from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
+from rag.stores.inspection import by_state, inspected
 from rag.stores.language_shares import most_first, shares
 from rag.stores.points import StoredPoint, candidates_of, chunks_of
 from rag.stores.samples import Samples
@@ -41,7 +42,7 @@ from rag.stores.schema import (
     selection_of,
 )
 from rag.stores.tenants import require_own, tenant_of
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
 
 _log = logging.getLogger(__name__)
 
@@ -149,11 +150,26 @@ class EdgeStore:
         with self._use() as shard:
             return chunks_of(shard.scroll({"uri": [uri], "state": [LIVE]}), uri)
 
+    def inspect(self, uri: str | None = None) -> Iterator[InspectedPoint]:
+        """Every point that is kept, by id, see the port; between two pages others may have the index."""
+        dimension = self.info().dimension
+        where: Conditions = {} if uri is None else {"uri": [uri]}
+        offset: object = None
+        while True:
+            with self._use() as shard:
+                # What is staged after a sweep is this process's own.
+                abandoned = not shard.swept
+                page, offset = shard.page(where, offset)
+            for identifier, payload, vectors in page:
+                yield inspected(identifier, payload, vectors, dimension, abandoned=abandoned)
+            if offset is None:
+                return
+
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet, and keeps the index for this process until their commit.
 
-        A document's chunks may come in several calls. Chunks of a version that is live already are not written again:
-        that would take them out of the search.
+        A document's chunks may come in several calls. Chunks that are live already are not written again: that would
+        take them out of the search.
 
         Raises:
             StoreError: a chunk or an embedding cannot be stored (then nothing was written), or the engine fails.
@@ -171,11 +187,11 @@ class EdgeStore:
             try:
                 sweep(shard)
                 documents = {(chunk.uri, chunk.version): chunk.chunk_count for chunk in chunks}
-                live = {key for key in documents if shard.count({**_version(*key), "state": [LIVE]})}
+                live = _live_ids(shard, documents)
                 # Noted before they are written, so that whatever interrupts the writing, closing removes them.
                 self._pending.update(documents)
                 self._shared.pin(self)
-                new = [position for position, c in enumerate(chunks) if (c.uri, c.version) not in live]
+                new = [position for position, chunk in enumerate(chunks) if chunk.id not in live]
                 shard.upsert([chunks[at] for at in new], [embeddings[at] for at in new], STAGED)
             except StoreError:
                 self._give_up()
@@ -219,6 +235,14 @@ class EdgeStore:
             shard.delete({"uri": [uri]})
             shard.flush()
             self._forget(uri)
+        self._samples.forget()
+
+    def discard(self, points: Sequence[InspectedPoint]) -> None:
+        """Removes single points, each unless it is in another state by now."""
+        with self._use() as shard:
+            for where, ids in by_state(points):
+                shard.discard(ids, where)
+            shard.flush()
         self._samples.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:
@@ -323,6 +347,12 @@ class EdgeStore:
 
 def _version(uri: str, version: str) -> Conditions:
     return {"uri": [uri], "version": [version]}
+
+
+def _live_ids(shard: EdgeShard, versions: Iterable[tuple[str, str]]) -> set[str]:
+    conditions: list[Conditions] = [{**_version(*each), "state": [LIVE]} for each in versions]
+    # Counted first: hardly ever is there one, and to count is quicker.
+    return {point.id for each in conditions if shard.count(each) for point in shard.scroll(each, fields=("ordinal",))}
 
 
 def _make_live(shard: EdgeShard, uri: str, version: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexBusyError, StoreError
+from rag.stores.inspection import engine_id
 from rag.stores.language_shares import Share
 from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _UPSERT_BATCH = 256
 _LEAST_FREE_BYTES = 100_000_000  # on a disk with 20 MB free, opening or searching died; with 60 MB it did not
 _SCROLL_PAGE = 512
+_INSPECTED_PAGE = 256  # with vectors: at 1024 dimensions some 10 MB while Python has them
 _MOST_VALUES = 1000  # languages that are counted
 
 
@@ -94,6 +96,7 @@ class EdgeShard:
         """Writes points; those with the same ids are replaced."""
         import qdrant_edge as edge
 
+        _require_space(self._folder)  # it may have gone since the shard was opened
         points = []
         for chunk, embedding in zip(chunks, embeddings, strict=True):
             vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}
@@ -162,6 +165,26 @@ class EdgeShard:
                 yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding, terms=terms)
             if offset is None:
                 return
+
+    def page(self, where: Conditions, offset: Any) -> tuple[list[tuple[str, Any, Any]], Any]:
+        """Some of the matching points, by id, as (id, payload, vectors); and where the next page begins, if any."""
+        import qdrant_edge as edge
+
+        request = edge.ScrollRequest(
+            offset=offset, limit=_INSPECTED_PAGE, filter=_filter(where), with_payload=True, with_vector=True
+        )
+        with _engine_errors("read", self._folder):
+            records, following = self._shard.scroll(request)
+        return [(str(record.id), record.payload, record.vector) for record in records], following
+
+    def discard(self, ids: Sequence[str], where: Conditions) -> None:
+        """Deletes those of the points that match."""
+        import qdrant_edge as edge
+
+        among = edge.HasIdCondition({engine_id(each) for each in ids})
+        condition = edge.Filter(must=[among, _filter(where)])
+        with _engine_errors("delete from", self._folder):
+            self._shard.update(edge.UpdateOperation.delete_points_by_filter(condition))
 
     def languages(self) -> dict[str, int]:
         """Language → points, live or not: cheap, and good enough to tell the frequent from the rare."""

@@ -238,7 +238,7 @@ def require_storable(chunks: Sequence[Chunk], embeddings: Sequence[Embedding], d
         )
     seen: set[str] = set()
     for chunk, embedding in zip(chunks, embeddings, strict=True):
-        fault = _fault_of_chunk(chunk) or _fault_of_embedding(embedding, dimension)
+        fault = fault_of(chunk, embedding, dimension)
         if not fault and chunk.id in seen:
             fault = "it is given twice"
         seen.add(chunk.id)
@@ -247,6 +247,11 @@ def require_storable(chunks: Sequence[Chunk], embeddings: Sequence[Embedding], d
                 f"chunk {chunk.ordinal} of {chunk.uri!r} cannot be stored: {fault}; nothing was written: "
                 "correct the chunk or its embedding"
             )
+
+
+def fault_of(chunk: Chunk, embedding: Embedding, dimension: int) -> str:
+    """What makes a chunk or its embedding unfit to be stored, as a clause; empty where nothing does."""
+    return _fault_of_chunk(chunk) or _fault_of_embedding(embedding, dimension)
 
 
 def require_query(embedding: Embedding, dimension: int) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rag.bm25 import TermCounts
 from rag.errors import IndexMissingError, RagError, StoreError
+from rag.stores.inspection import by_state, inspected
 from rag.stores.language_shares import most_first, shares
 from rag.stores.points import StoredPoint, candidates_of, chunks_of
 from rag.stores.samples import Samples
@@ -42,7 +43,7 @@ from rag.stores.schema import (
 from rag.stores.server_collection import ServerCollection
 from rag.stores.server_connection import ServerConnection
 from rag.stores.tenants import require_own, tenant_of
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -205,6 +206,14 @@ class ServerStore:
                 break  # else a commit came between two pages
         return iter(found)
 
+    def inspect(self, uri: str | None = None) -> Iterator[InspectedPoint]:
+        """Every point that is kept, by id, see the port; staged ones are abandoned when their lease is over."""
+        dimension = self._index().dimension
+        where: Conditions = {} if uri is None else {"uri": [uri]}
+        for identifier, payload, vectors, staged_at in self._collection.points(where):
+            abandoned = staged_at is None or staged_at < time.time() - LEASE_SECONDS
+            yield inspected(identifier, payload, vectors, dimension, abandoned=abandoned)
+
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
         """Writes points that no search sees yet.
 
@@ -261,6 +270,15 @@ class ServerStore:
                 # A writer whose clock is behind: readers would go on taking the version that is now out of date.
                 fields["ingested_at"] = max(ingested_at.values()) + _TICK
             self._collection.set_payload(fields, _version(uri, version))
+            live = self._collection.count({**_version(uri, version), "state": [LIVE]})
+            if live != expected:
+                # In the last moment another writer of the same version has given up, or the lease was over: the
+                # versions that were live are whole still, so they stay.
+                self._collection.delete(_version(uri, version))
+                raise StoreError(
+                    f"{expected - live} of {expected} chunks of {uri!r} were removed by another writer during their "
+                    "commit, and what was live before stays: ingest it again"
+                )
             if ingested_at:
                 self._collection.delete({"uri": [uri], "version": sorted(ingested_at), "state": [LIVE]})
             self._forget(uri)
@@ -272,6 +290,14 @@ class ServerStore:
         with self._writing:
             self._collection.delete({"uri": [uri]})
             self._forget(uri)
+        self._samples.forget()
+
+    def discard(self, points: Sequence[InspectedPoint]) -> None:
+        """Removes single points, each unless it is in another state by now."""
+        self._index()
+        with self._writing:
+            for where, ids in by_state(points):
+                self._collection.delete(where, ids=ids)
         self._samples.forget()
 
     def embeddings(self, text_hashes: Sequence[str]) -> Mapping[str, Embedding]:

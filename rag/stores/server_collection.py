@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import RagError
+from rag.stores.inspection import engine_id
 from rag.stores.language_shares import Share
 from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
@@ -179,14 +180,15 @@ class ServerCollection:
         self,
         where: Conditions,
         *,
+        ids: Sequence[str] | None = None,
         staged_before: float | None = None,
         ingested_before: float | None = None,
         retry: bool = True,
     ) -> None:
-        """Deletes the matching points; with `staged_before` or `ingested_before` only those of an earlier time."""
+        """Deletes the matching points; of `ids` alone, or of a time before `staged_before` or `ingested_before`."""
         from qdrant_client import models
 
-        selected = _filter(where, before={_STAGED_AT: staged_before, "ingested_at": ingested_before})
+        selected = _filter(where, ids=ids, before={_STAGED_AT: staged_before, "ingested_at": ingested_before})
         send = self._connection.write if retry else self._connection.once
         send(
             "delete",
@@ -225,6 +227,30 @@ class ServerCollection:
                 embedding = embedding_of(record.vector) if with_embedding else None
                 terms = terms_of(record.vector) if with_terms else None
                 yield StoredPoint(str(record.id), record.payload or {}, embedding=embedding, terms=terms)
+            if offset is None:
+                return
+
+    def points(self, where: Conditions) -> Iterator[tuple[str, Any, Any, float | None]]:
+        """All matching points, by id, each as (id, payload, vectors, when it was staged), whatever they carry."""
+        selected = _filter(where)
+        offset: Any = None
+
+        def page(client: QdrantClient) -> tuple[list[models.Record], Any]:
+            return client.scroll(
+                self.name,
+                scroll_filter=selected,
+                limit=_EMBEDDINGS_PAGE,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
+            )
+
+        while True:
+            records, offset = self._connection.read("read", page)
+            for record in records:
+                staged_at = (record.payload or {}).get(_STAGED_AT)
+                known = float(staged_at) if isinstance(staged_at, (int, float)) else None
+                yield str(record.id), record.payload, record.vector, known
             if offset is None:
                 return
 
@@ -290,7 +316,11 @@ def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kin
 
 
 def _filter(
-    where: Conditions, but_not: Conditions = NO_CONDITIONS, *, before: Mapping[str, float | None] | None = None
+    where: Conditions,
+    but_not: Conditions = NO_CONDITIONS,
+    *,
+    ids: Sequence[str] | None = None,
+    before: Mapping[str, float | None] | None = None,
 ) -> models.Filter:
     from qdrant_client import models
 
@@ -303,6 +333,8 @@ def _filter(
         for key, moment in (before or {}).items()
         if moment is not None
     ]
+    if ids is not None:
+        must.append(models.HasIdCondition(has_id=[engine_id(each) for each in ids]))
     return models.Filter(must=must, must_not=conditions(but_not) or None)
 
 

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from ingest.export import export
+from ingest.import_ import import_
+from ingest.progress import ProgressLine
+from ingest.rebuild import rebuild
 from ingest.remove import remove
 from rag.commands.list_documents import list_documents
 from rag.commands.shared import load_settings, run, shared_options
 from rag.interruption import interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ingest.pipeline import IngestReport, Progress
+    from ingest.pipeline import IngestReport
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"
-_SUBCOMMANDS = ("list", "remove")
+_SUBCOMMANDS = ("list", "remove", "rebuild", "export", "import")
 
 
 class _SameName(click.Context):
@@ -110,7 +114,7 @@ def _documents(
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
     stop = threading.Event()
-    with interruptible(stop, _ending, ends=True), _Line(quiet or not sys.stderr.isatty()) as line:
+    with interruptible(stop, _ending, ends=True), ProgressLine(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
             paths,
             settings=settings,
@@ -133,7 +137,9 @@ def _documents(
 
 
 command = _Ingest(
-    "ingest", commands=[_documents, list_documents, remove], context_settings={"help_option_names": ["-h", "--help"]}
+    "ingest",
+    commands=[_documents, list_documents, remove, rebuild, export, import_],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -170,47 +176,6 @@ def _summary(report: IngestReport, dry_run: bool) -> str:
     shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
     done = "would be written" if dry_run else "written"
     return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"
-
-
-class _Line:
-    """A progress line on stderr; nothing where stderr is no terminal."""
-
-    def __init__(self, silent: bool) -> None:
-        self._silent = silent
-        self._update: Callable[[Progress], None] | None = None
-
-    def __enter__(self) -> _Line:
-        if not self._silent:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            self._bar = Bar(
-                TextColumn("{task.fields[done]}"),
-                BarColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            task = self._bar.add_task("", total=None, done="reading")
-
-            def update(progress: Progress) -> None:
-                rate = progress.chunks / progress.seconds if progress.seconds else 0.0
-                done = f"{progress.files}/{progress.files_total} files, {progress.chunks} chunks, {rate:.0f} chunks/s"
-                self._bar.update(task, total=progress.size_total, completed=progress.size, done=done)
-
-            self._update = update
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._update:
-            self._bar.stop()
-
-    def show(self, progress: Progress) -> None:
-        """Takes the latest state."""
-        if self._update:
-            self._update(progress)
 
 
 def main() -> None:

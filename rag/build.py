@@ -117,14 +117,7 @@ def store(settings: Settings) -> PassageStore:
 
 
 def successor(settings: Settings, embedder: Embedder, made_of: object) -> AbstractContextManager[Successor]:
-    """The index, and beside it a new one of `embedder` that can take its place; see `rag.stores.successor`.
-
-    Raises:
-        InputError: the server's address or key cannot be used.
-        IndexMissingError: there is no index.
-        IndexBusyError: another rebuild is at work.
-        IndexMismatchError: the settings separate tenants by another key than the index does.
-    """
+    """The index, and beside it a new one of `embedder` that can take its place; raises what that says."""
     from rag.stores.successor import successor
 
     return successor(_generations(settings), index_info(embedder, settings), made_of)

@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
+from ingest.archive_fields import fields_of
 from ingest.archive_records import (
     End,
     Head,
     Header,
     chunk_line,
     end_line,
-    fields_of,
     head_line,
     header_line,
     read_chunk,

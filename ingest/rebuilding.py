@@ -123,7 +123,8 @@ class _Rebuild:
             else:
                 self._both.take_over()
                 self.report.switched = True
-                self._keep_missing = True  # from here on nobody can be asked
+                # What was written in between must not be lost, whatever becomes of its file and whoever is impatient.
+                self._keep_missing, self._stop = True, threading.Event()
 
     def _changed(self) -> list[StoredDocument]:
         """What the old index has and the new one has not; what the old one has no more is taken out."""

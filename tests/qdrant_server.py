@@ -326,8 +326,9 @@ def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
                 collection, rest = (found[1], found[2] or "") if found else ("", "")
                 if (collection, rest) == ("aliases", ""):  # a path of its own, though it looks like a collection's
                     collection, rest = "", "/aliases"
+                arguments: dict[str, Any] = {}
                 if path in _OF_ALL:
-                    name, arguments = _OF_ALL[path], {}
+                    name = _OF_ALL[path]
                 elif found is None:
                     raise Refusal(404, "no such path")
                 else:

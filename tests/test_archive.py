@@ -26,6 +26,7 @@ from rag.errors import IndexMismatchError, RagError, ReadError
 from rag.ports import PassageStore
 from rag.stores.edge import EdgeStore
 from rag.stores.server import ServerStore
+from rag.types import Embedding
 from tests.command_line import Done, Shell, call
 from tests.store_contract import INFO, WITH_TENANTS, everything, make_document, make_terms, put
 
@@ -103,7 +104,7 @@ def test_an_index_goes_to_a_client_and_back_byte_for_byte(
         scores = [(c.chunk.id, c.sparse_score) for c in everything(again)]
         assert scores == [(c.chunk.id, c.sparse_score) for c in everything(edge)]
         dense = [[c.dense_score for c in everything(store)] for store in (again, edge)]
-        np.testing.assert_allclose(*dense, atol=1e-6)
+        np.testing.assert_allclose(dense[0], dense[1], atol=1e-6)
 
 
 def test_importing_again_changes_nothing_and_another_version_is_replaced(archive: bytes, client: ServerStore) -> None:
@@ -324,12 +325,12 @@ def test_vectors_are_rounded_to_what_every_engine_gives_back() -> None:
     chunks, embeddings = make_document("file:///a", "v1", 1)
     for _ in range(200):
         dense = random.standard_normal(256)
-        dense = (dense / np.linalg.norm(dense)).astype(np.float32)
-        line = archive_records.chunk_line(chunks[0], embeddings[0].__class__(dense, embeddings[0].sparse))
+        unit = np.asarray(dense / np.linalg.norm(dense), np.float32)
+        line = archive_records.chunk_line(chunks[0], Embedding(unit, embeddings[0].sparse))
         kept = np.frombuffer(base64.b64decode(json.loads(line)["dense"]), "<f4")
-        np.testing.assert_allclose(kept, dense, atol=1.2e-7)
-        normalised = (kept / np.linalg.norm(kept)).astype(np.float32)
-        again = archive_records.chunk_line(chunks[0], embeddings[0].__class__(normalised, embeddings[0].sparse))
+        np.testing.assert_allclose(kept, unit, atol=1.2e-7)
+        normalised = np.asarray(kept / np.linalg.norm(kept), np.float32)
+        again = archive_records.chunk_line(chunks[0], Embedding(normalised, embeddings[0].sparse))
         assert again == line
 
 

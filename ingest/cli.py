@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from ingest.export import export
+from ingest.import_ import import_
+from ingest.progress import ProgressLine
+from ingest.rebuild import rebuild
 from ingest.remove import remove
 from ingest.summary import fields, summary
 from ingest.verify import verify
@@ -21,13 +25,12 @@ from rag.commands.shared import load_settings, run, shared_options
 from rag.interruption import interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ingest.pipeline import Progress
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"
-_SUBCOMMANDS = ("list", "remove", "verify", "watch")
+_SUBCOMMANDS = ("list", "remove", "verify", "rebuild", "export", "import", "watch")
 
 
 class _SameName(click.Context):
@@ -113,7 +116,7 @@ def _documents(
     settings = load_settings(store=store, collection=collection, model=model)
     metadata = pairs(meta, "--meta")
     stop = threading.Event()
-    with interruptible(stop, _ending, ends=True), _Line(quiet or not sys.stderr.isatty()) as line:
+    with interruptible(stop, _ending, ends=True), ProgressLine(quiet or not sys.stderr.isatty()) as line:
         report = ingest(
             paths,
             settings=settings,
@@ -138,7 +141,7 @@ def _documents(
 
 command = _Ingest(
     "ingest",
-    commands=[_documents, list_documents, remove, verify, watch],
+    commands=[_documents, list_documents, remove, verify, rebuild, export, import_, watch],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -153,47 +156,6 @@ def _announce(documents: Sequence[StoredDocument], *, dry_run: bool) -> None:
     for document in documents:
         does = "would be removed" if dry_run else "is removed"
         click.echo(f"ingest: {printable(document.source)}: has vanished and {does}", err=True)
-
-
-class _Line:
-    """A progress line on stderr; nothing where stderr is no terminal."""
-
-    def __init__(self, silent: bool) -> None:
-        self._silent = silent
-        self._update: Callable[[Progress], None] | None = None
-
-    def __enter__(self) -> _Line:
-        if not self._silent:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            self._bar = Bar(
-                TextColumn("{task.fields[done]}"),
-                BarColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            task = self._bar.add_task("", total=None, done="reading")
-
-            def update(progress: Progress) -> None:
-                rate = progress.chunks / progress.seconds if progress.seconds else 0.0
-                done = f"{progress.files}/{progress.files_total} files, {progress.chunks} chunks, {rate:.0f} chunks/s"
-                self._bar.update(task, total=progress.size_total, completed=progress.size, done=done)
-
-            self._update = update
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._update:
-            self._bar.stop()
-
-    def show(self, progress: Progress) -> None:
-        """Takes the latest state."""
-        if self._update:
-            self._update(progress)
 
 
 def main() -> None:

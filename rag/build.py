@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rag.embedding_model import EmbeddingModel
     from rag.language_policy import LanguagePolicy
     from rag.quote_translation import QuoteTranslator
+    from rag.stores.successor import Replaceable, Successor
 
 _embedders: WeakValueDictionary[object, Embedder] = WeakValueDictionary()
 """Models in use: who opens a second index with the same one shares its weights."""
@@ -115,10 +117,24 @@ def store(settings: Settings) -> PassageStore:
     Raises:
         InputError: the server's address or key cannot be used.
     """
-    if settings.store.url:
-        from rag.stores.server import ServerStore
+    from rag.stores.generations import CurrentStore
 
-        return ServerStore(
+    return CurrentStore(_generations(settings))
+
+
+def successor(settings: Settings, embedder: Embedder, made_of: object) -> AbstractContextManager[Successor]:
+    """The index, and beside it a new one of `embedder` that can take its place; raises what that says."""
+    from rag.stores.successor import successor
+
+    return successor(_generations(settings), index_info(embedder, settings), made_of)
+
+
+def _generations(settings: Settings) -> Replaceable:
+    """All that a collection has been and is."""
+    if settings.store.url:
+        from rag.stores.server_generations import generations_on
+
+        return generations_on(
             settings.store.url,
             settings.store.collection,
             api_key=_store_key(settings),
@@ -127,9 +143,9 @@ def store(settings: Settings) -> PassageStore:
             on_disk=settings.store.on_disk,
             metadata_keys=settings.store.metadata_keys,
         )
-    from rag.stores.edge import EdgeStore
+    from rag.stores.edge_generations import EdgeGenerations
 
-    return EdgeStore(settings.store.path / settings.store.collection)
+    return EdgeGenerations(settings.store.path / settings.store.collection)
 
 
 def server(settings: Settings, *, timeout: float) -> str:

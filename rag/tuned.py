@@ -95,6 +95,22 @@ def write(folder: Path, tuned: Tuned) -> Path:
     return path
 
 
+def forget(folder: Path) -> bool:
+    """Removes what was found for an index that another model's has replaced; whether there was anything.
+
+    Raises:
+        DiskError: it cannot be removed.
+    """
+    path = folder / TUNED_FILE
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DiskError(f"cannot remove {path} ({error.strerror}): remove it yourself") from error
+    return True
+
+
 def _tuned(fields: object) -> Tuned:
     if not isinstance(fields, dict) or fields["fusion"] not in get_args(FusionMethod):
         raise ValueError(fields)

@@ -54,7 +54,7 @@ class Call:
 
     Attributes:
         name: `create`, `drop`, `exists`, `list`, `info`, `index`, `upsert`, `set_payload`, `delete`, `count`, `facet`,
-            `scroll`, `query`
+            `scroll`, `query`, `aliases`, `point_aliases`
         protocol: `http` or `grpc`.
     """
 
@@ -155,6 +155,12 @@ class QdrantServer:
     def _list(self, collection: str) -> list[str]:
         return [each.name for each in self._engine.get_collections().collections]
 
+    def _aliases(self, collection: str) -> list[models.AliasDescription]:
+        return self._engine.get_aliases().aliases
+
+    def _point_aliases(self, collection: str, operations: list[Any]) -> bool:
+        return self._engine.update_collection_aliases(operations)
+
     def _index(
         self, collection: str, field: str, kind: models.PayloadSchemaType, params: models.KeywordIndexParams | None
     ) -> models.UpdateResult:
@@ -227,6 +233,7 @@ def two_free_ports() -> int:
 # HTTP
 
 _PATH = re.compile(r"/collections/([^/]+)(/.*)?")
+_OF_ALL = {"/collections": "list", "/aliases": "aliases"}
 
 
 def _read_http(method: str, rest: str, body: Any) -> tuple[str, dict[str, Any]]:
@@ -236,6 +243,8 @@ def _read_http(method: str, rest: str, body: Any) -> tuple[str, dict[str, Any]]:
         return models.Filter.model_validate(body["filter"]) if body.get("filter") else None
 
     match method, rest:
+        case "POST", "/aliases":
+            return "point_aliases", {"operations": models.ChangeAliasesOperation.model_validate(body).actions}
         case "GET", "":
             return "info", {}
         case "GET", "/exists":
@@ -280,6 +289,8 @@ def _written_http(name: str, answer: Any) -> Any:
             return {"count": answer}
         case "list":
             return {"collections": [{"name": each} for each in answer]}
+        case "aliases":
+            return {"aliases": _plain(answer)}
         case "scroll":
             return {"points": _plain(answer[0]), "next_page_offset": answer[1]}
     return _plain(answer)
@@ -312,10 +323,16 @@ def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
             try:
                 path = self.path.split("?")[0]
                 found = _PATH.fullmatch(path)
-                if found is None and path != "/collections":
+                collection, rest = (found[1], found[2] or "") if found else ("", "")
+                if (collection, rest) == ("aliases", ""):  # a path of its own, though it looks like a collection's
+                    collection, rest = "", "/aliases"
+                arguments: dict[str, Any] = {}
+                if path in _OF_ALL:
+                    name = _OF_ALL[path]
+                elif found is None:
                     raise Refusal(404, "no such path")
-                name, arguments = _read_http(self.command, found[2] or "", body) if found else ("list", {})
-                collection = found[1] if found else ""
+                else:
+                    name, arguments = _read_http(self.command, rest, body)
                 answer = server.serve(name, "http", self.headers.get("api-key"), collection, **arguments)
             except Refusal as refusal:
                 self._send(refusal.status, {"status": {"error": refusal.reason}, "time": 0})
@@ -365,6 +382,17 @@ class _Collections(_Service, wire.CollectionsServicer):
     def List(self, request: Any, context: Any) -> Any:  # noqa: N802
         names = self._serve("list", request, context)
         return wire.ListCollectionsResponse(collections=[wire.CollectionDescription(name=name) for name in names])
+
+    def ListAliases(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = self._serve("aliases", request, context)
+        return wire.ListAliasesResponse(
+            aliases=[wire.AliasDescription(alias_name=a.alias_name, collection_name=a.collection_name) for a in found]
+        )
+
+    def UpdateAliases(self, request: Any, context: Any) -> Any:  # noqa: N802
+        operations = [GrpcToRest.convert_alias_operations(action) for action in request.actions]
+        done = self._serve("point_aliases", request, context, operations=operations)
+        return wire.CollectionOperationResponse(result=done)
 
     def Get(self, request: Any, context: Any) -> Any:  # noqa: N802
         info = self._serve("info", request, context)

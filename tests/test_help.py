@@ -46,7 +46,10 @@ PAGES = [
     "rag models check",
     "rag models pull",
     "ingest",
+    "ingest export",
+    "ingest import",
     "ingest list",
+    "ingest rebuild",
     "ingest remove",
     "ingest verify",
     "ingest watch",
@@ -152,7 +155,20 @@ def test_every_variable_that_a_page_names_is_one_that_is_read() -> None:
 
 def test_texts_belong_to_commands_that_exist() -> None:
     there = set(rag_command.list_commands(click.Context(rag_command)))
-    below = {"remove", "verify", "watch", "generate", "retrieval", "check", "pull", "distill", "tune retrieval"}
+    below = {
+        "remove",
+        "verify",
+        "watch",
+        "rebuild",
+        "export",
+        "import",
+        "generate",
+        "retrieval",
+        "check",
+        "pull",
+        "distill",
+        "tune retrieval",
+    }
     assert set(RAG_COMMANDS) <= set(help_texts.TEXTS) <= there | {"rag", "ingest"} | below
 
 

@@ -261,6 +261,27 @@ TEXTS: dict[str, Text] = {
         files=(*_SETTINGS, (".ragignore", "In any folder: what to leave out below it, as in .gitignore.")),
         see_also=("ingest", "ingest list", "ingest remove"),
     ),
+    "rebuild": Text(
+        success="The new index answers.",
+        failure="Some documents could not be read; the old index answers.",
+        environment=(*_STORE, *_MODEL, ("RAG_INGEST__CHUNK_TOKENS", "Longest passage, in the model's tokens.")),
+        files=_SETTINGS,
+        see_also=("ingest", "ingest remove", "rag tune retrieval"),
+    ),
+    "export": Text(
+        arguments=(("FILE", "What to write; - for the standard output."),),
+        environment=_STORE,
+        files=_SETTINGS,
+        see_also=("ingest import", "ingest list"),
+    ),
+    "import": Text(
+        arguments=(("FILE", "What `ingest export` wrote, compressed or not; - for the standard input."),),
+        success="Every document of the archive is in the index.",
+        failure="The archive is damaged or cut off; the documents before are in the index.",
+        environment=_STORE,
+        files=_SETTINGS,
+        see_also=("ingest export", "ingest list", "rag doctor"),
+    ),
     "train": Text(codes=(_USAGE, _INTERRUPTED), see_also=("rag train distill --help", "rag models")),
     "distill": Text(
         success="The student is in --out.",

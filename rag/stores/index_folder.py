@@ -6,12 +6,21 @@ FOLDER/shard/           the engine's own files
 FOLDER/commit.json      the document version being made live; there only while a commit runs or after one was killed
 FOLDER/tuning.json      what `rag tune` found best, see rag.tuned
 FOLDER/lock, holder.json, waiting/      see rag.stores.shard_lock
+
+After `ingest rebuild` all of these but the tuning are in a folder of their own, a generation, and the folder of the
+collection says which one answers:
+
+FOLDER/generation.json  its name; replaced at once
+FOLDER/generations/NAME/                index.json, shard/ and so on
+FOLDER/readers/, rebuild.lock           see rag.stores.edge_generations
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,7 +31,12 @@ from rag.types import IndexInfo
 
 _OWN_ENTRIES = frozenset(
     {"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting", "tuning.json"}
+    | {"generation.json", "generations", "readers", "rebuild.lock"}
 )
+
+FIRST_GENERATION = "first"
+"""The one that lies in the collection's folder itself."""
+_GENERATION = re.compile("[0-9a-f]{8,64}")
 
 
 class IndexFolder:
@@ -101,6 +115,16 @@ class IndexFolder:
         with _file_errors("remove", self._commit):
             self._commit.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Removes the index, that which makes it one first; under the lock of its shard."""
+        with _file_errors("remove", self.path):
+            self._info.unlink(missing_ok=True)
+            _sync_folder(self.path)
+            for shard in (self.shard, self.shard_in_creation):
+                if shard.exists():
+                    shutil.rmtree(shard)
+            self._commit.unlink(missing_ok=True)
+
     def _is_own(self, name: str) -> bool:
         return name.removesuffix(".new") in _OWN_ENTRIES
 
@@ -113,9 +137,54 @@ def collections_in(folder: Path) -> list[str]:
     """
     with _file_errors("read", folder):
         try:
-            return sorted(each.name for each in folder.iterdir() if (each / "index.json").exists())
+            names = ("index.json", "generation.json")
+            return sorted(each.name for each in folder.iterdir() if any((each / name).exists() for name in names))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def current_generation(folder: Path) -> str:
+    """Name of the generation of the collection in `folder` that answers.
+
+    Raises:
+        StoreError: the pointer cannot be read or understood.
+    """
+    pointer = folder / "generation.json"
+    with _file_errors("read", pointer):
+        try:
+            content = pointer.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return FIRST_GENERATION
+    name = _object(content).get("generation")
+    if not isinstance(name, str) or not _GENERATION.fullmatch(name):  # it becomes part of a path
+        raise StoreError(
+            f'{pointer} is damaged: write {{"generation": "NAME"}} into it with the name of a folder in '
+            f"{folder / 'generations'}, or ingest again into another --collection"
+        )
+    return name
+
+
+def generation_folder(folder: Path, name: str) -> Path:
+    """Where the generation of that name of the collection in `folder` is."""
+    return folder if name == FIRST_GENERATION else folder / "generations" / name
+
+
+def current_folder(folder: Path) -> Path:
+    """Where the files of the generation are that answers, for the collection in `folder`.
+
+    Raises:
+        StoreError: the pointer cannot be read or understood.
+    """
+    return generation_folder(folder, current_generation(folder))
+
+
+def point_to(folder: Path, name: str) -> None:
+    """Lets the generation of that name answer, at once and for good; what it holds must be on the disk.
+
+    Raises:
+        StoreError: the pointer cannot be written.
+    """
+    _write(folder / "generation.json", {"generation": name})
 
 
 def _object(content: bytes) -> dict[str, object]:

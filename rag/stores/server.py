@@ -79,6 +79,7 @@ class ServerStore:
         prefer_grpc: bool = True,
         parallel: int = 2,
         client: QdrantClient | None = None,
+        connection: ServerConnection | None = None,
     ) -> None:
         """Takes note of where the server is; nothing is sent yet.
 
@@ -91,11 +92,13 @@ class ServerStore:
             prefer_grpc: whether to use the port above the HTTP port where it speaks gRPC.
             parallel: streams over which points are written.
             client: instead of a connection of its own; not closed by this store.
+            connection: likewise.
 
         Raises:
             InputError: the URL or the key cannot be used.
         """
-        self._connection = ServerConnection(
+        self._own_connection = connection is None
+        self._connection = connection or ServerConnection(
             url,
             collection,
             api_key=api_key,
@@ -325,7 +328,8 @@ class ServerStore:
             finally:
                 self._swept = self._prepared = False
                 self._known = None
-                self._connection.close()
+                if self._own_connection:
+                    self._connection.close()
 
     def _first(self, where: Conditions, count: int, *, terms: bool) -> list[StoredPoint]:
         found = self._collection.scroll(where, (LANGUAGE,), with_embedding=not terms, with_terms=terms)

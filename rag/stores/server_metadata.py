@@ -11,6 +11,11 @@ from rag.types import IndexInfo
 
 _APPLICATION = "cross-lingual-rag"
 
+GENERATION_MARK = "~"
+"""Stands between a collection's name and the rest of a generation's, see rag.stores.server_generations."""
+ALIAS_SUFFIX = f"{GENERATION_MARK}live"
+"""Ends the name of the alias of the generation that answers."""
+
 
 def metadata_of(info: IndexInfo) -> dict[str, Any]:
     """The metadata of a collection that is made with `info`."""
@@ -62,9 +67,16 @@ def collections_on(url: str, *, api_key: str | None = None, timeout: float = 30.
     connection = ServerConnection(url, "", api_key=api_key, timeout=timeout, prefer_grpc=False, streams=1, client=None)
     try:
         found = connection.read("list its collections", lambda client: client.get_collections()).collections
-        return [name for name in sorted(each.name for each in found) if _is_own(connection, name)]
+        aliases = connection.read("list its collections", lambda client: client.get_aliases()).aliases
+        rebuilt = {each.alias_name.removesuffix(ALIAS_SUFFIX) for each in aliases if _is_pointer(each.alias_name)}
+        names = [each.name for each in found if GENERATION_MARK not in each.name and each.name not in rebuilt]
+        return sorted([*rebuilt, *(name for name in names if _is_own(connection, name))])
     finally:
         connection.close()
+
+
+def _is_pointer(alias: str) -> bool:
+    return alias.endswith(ALIAS_SUFFIX) and alias.count(GENERATION_MARK) == 1
 
 
 def _is_own(connection: ServerConnection, name: str) -> bool:

@@ -1,0 +1,75 @@
+"""Where an archive is: a file or a stream of the command line, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from rag.errors import DiskError, InputError
+
+STREAM = "-"
+_GZIP = b"\x1f\x8b"
+_LEVEL = 6  # vectors hardly shrink, whatever the effort
+
+
+@contextmanager
+def written(name: str) -> Iterator[BinaryIO]:
+    """What is written to it becomes the file of that name, compressed if that ends in .gz, once the block has ended.
+
+    After an error there is the file that was there before, or none. `-` is the standard output.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    if name == STREAM:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            if path.suffix.lower() == ".gz":
+                # Neither the time nor the temporary name is in it, so that equal indexes give equal files.
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise DiskError(f"cannot write {path} ({error.strerror or error}): check its folder and the disk") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """The content of the file of that name, or of the standard input for `-`; what is compressed is unpacked.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    try:
+        file = sys.stdin.buffer if name == STREAM else Path(name).open("rb")  # noqa: SIM115  closed below
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({error.strerror or error}): give a file or -") from error
+    try:
+        buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, file))
+        if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+            with gzip.GzipFile(fileobj=buffered, mode="rb") as unpacked:
+                yield cast(BinaryIO, io.BufferedReader(unpacked))
+        else:
+            yield buffered
+    except IsADirectoryError as error:
+        raise InputError(f"{name} is a folder: give a file or -") from error
+    finally:
+        if name != STREAM:
+            file.close()

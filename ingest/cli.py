@@ -122,6 +122,7 @@ def _documents(
             stop=stop,
             on_progress=line.show,
             on_vanished=partial(_announce, dry_run=dry_run),
+            on_optimizing=line.optimize,
         )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
@@ -158,6 +159,7 @@ def _fields(report: IngestReport) -> str:
             "tokens": report.tokens,
             "seconds": round(report.seconds, 3),
             "left": report.left,
+            "optimized": None if report.optimized is None else round(report.optimized, 3),
             "failures": [{"source": failure.source, "error": failure.error} for failure in report.failures],
         },
         ensure_ascii=False,
@@ -169,7 +171,8 @@ def _summary(report: IngestReport, dry_run: bool) -> str:
     parts = [f"{getattr(report, name)} {name}" for name in names]
     shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
     done = "would be written" if dry_run else "written"
-    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"
+    optimized = "" if report.optimized is None else f", index optimized in {report.optimized:.1f} s"
+    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s{optimized}"
 
 
 class _Line:
@@ -193,7 +196,7 @@ class _Line:
                 console=Console(stderr=True),
             )
             self._bar.start()
-            task = self._bar.add_task("", total=None, done="reading")
+            task = self._task = self._bar.add_task("", total=None, done="reading")
 
             def update(progress: Progress) -> None:
                 rate = progress.chunks / progress.seconds if progress.seconds else 0.0
@@ -211,6 +214,13 @@ class _Line:
         """Takes the latest state."""
         if self._update:
             self._update(progress)
+
+    def optimize(self, new: int) -> None:
+        """Says that the documents are done and what is waited for now."""
+        if self._update:
+            self._bar.update(
+                self._task, total=None, done=f"optimizes the index for {new:,} new passages, which answers"
+            )
 
 
 def main() -> None:

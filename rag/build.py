@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from threading import Lock
+from collections.abc import Callable, Mapping
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -124,6 +124,29 @@ def store(settings: Settings) -> PassageStore:
     from rag.stores.edge import EdgeStore
 
     return EdgeStore(settings.store.path / settings.store.collection)
+
+
+def optimize(
+    store: PassageStore, settings: Settings, announce: Callable[[int], None], stop: Event | None = None
+) -> float | None:
+    """Makes searches of an index in a folder fast again, where much is new and the settings allow it.
+
+    Args:
+        announce: called before it begins, with the number of new passages.
+        stop: when set, it is given up.
+
+    Returns:
+        Seconds, or None where nothing was done.
+
+    Raises:
+        StoreError: it failed, and the index is as before.
+        IndexBusyError: another process holds it.
+    """
+    from rag.stores.edge import EdgeStore
+
+    if not settings.store.optimize or not isinstance(store, EdgeStore):
+        return None
+    return store.optimize(announce, stop)
 
 
 def server(settings: Settings, *, timeout: float) -> str:

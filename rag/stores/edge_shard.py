@@ -50,7 +50,8 @@ class EdgeShard:
         self.swept = False
         self._shard = shard
         self._folder = folder
-        self._written = False
+        self._switch = ShardSwitch(folder.parent)
+        self._written, self._new = False, 0
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> EdgeShard:
@@ -100,14 +101,12 @@ class EdgeShard:
             shard.close()
 
     def unoptimized(self) -> int:
-        """Points whose dense vectors a search reads one by one, because they lie in no graph yet."""
-        import qdrant_edge as edge
+        """Points written since the shard was optimized: a search reads their dense vectors one by one.
 
-        with _engine_errors("read", self._folder):
-            told = self._shard.info()
-            # It counts the indexed vectors of both kinds; the sparse ones are indexed as soon as they are written.
-            sparse = edge.Filter(must=[edge.HasVectorCondition(SPARSE)])
-            return told.points_count - told.indexed_vectors_count + self._shard.count(edge.CountRequest(filter=sparse))
+        The engine's own count does not tell, because it counts what was deleted, too.
+        """
+        counted = self._switch.unoptimized()
+        return self.count() if counted is None else counted
 
     def upsert(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding], state: str) -> None:
         """Writes points; those with the same ids are replaced."""
@@ -123,6 +122,7 @@ class EdgeShard:
         with _engine_errors("write to", self._folder):
             for start in range(0, len(points), _UPSERT_BATCH):
                 self._shard.update(edge.UpdateOperation.upsert_points(points[start : start + _UPSERT_BATCH]))
+        self._new += len(points)
 
     def set_state(self, state: str, where: Conditions) -> None:
         """Gives all matching points the state."""
@@ -144,6 +144,10 @@ class EdgeShard:
         """Brings everything written so far to the disk."""
         with _engine_errors("flush", self._folder):
             self._shard.flush()
+        if self._new:
+            counted = self._switch.unoptimized()
+            self._switch.count_unoptimized(self.count() if counted is None else counted + self._new)
+            self._new = 0
 
     def close(self) -> None:
         """Gives the shard's files free; it cannot be used any more."""
@@ -253,7 +257,7 @@ class EdgeShard:
 
     def _before_a_write(self) -> None:
         if not self._written:
-            ShardSwitch(self._folder.parent).spoil()
+            self._switch.spoil()
             self._written = True
 
 

@@ -4,6 +4,7 @@ FOLDER/shard                what is searched and written
 FOLDER/shard.optimizing     the copy that is made better
 FOLDER/optimizing.json      whose copy it is; taken away by the first write after the copy, which the copy lacks
 FOLDER/shard.replaced       the old shard, while the copy takes its place
+FOLDER/unoptimized.json     how many points have been written since; where it is missing, all that are there
 
 Every opening calls `restore` first, so a kill at any moment leaves one shard in its place with all that was written.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from rag.errors import StoreError
 
-ENTRIES = ("shard.optimizing", "optimizing.json", "optimizing.lock", "shard.replaced")
+ENTRIES = ("shard.optimizing", "optimizing.json", "optimizing.lock", "shard.replaced", "unoptimized.json")
 """What lies in the folder of an index because of this."""
 
 
@@ -32,6 +33,7 @@ class ShardSwitch:
         self._shard = folder / "shard"
         self._replaced = folder / "shard.replaced"
         self._mark = folder / "optimizing.json"
+        self._count = folder / "unoptimized.json"
         self._token = ""
 
     def restore(self) -> None:
@@ -78,6 +80,7 @@ class ShardSwitch:
             self._shard.rename(self._replaced)
             self.copy.rename(self._shard)
             self._mark.unlink()
+            self.count_unoptimized(0)
             shutil.rmtree(self._replaced, ignore_errors=True)
             return True
 
@@ -87,6 +90,20 @@ class ShardSwitch:
             self._mark.unlink(missing_ok=True)
             if self.copy.exists():
                 shutil.rmtree(self.copy)
+
+    def unoptimized(self) -> int | None:
+        """How many points have been written since the last replacement; None where nobody has counted."""
+        try:
+            return int(json.loads(self._count.read_text(encoding="utf-8"))["points"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def count_unoptimized(self, points: int) -> None:
+        """Keeps how many points have been written; a count that a power cut destroys is as one that is missing."""
+        with _file_errors("write", self._count):
+            new = self._count.with_name(self._count.name + ".new")
+            new.write_text(json.dumps({"points": points}), encoding="utf-8")
+            new.replace(self._count)
 
     def _is_marked(self) -> bool:
         try:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ingest import ingest
+from rag import Settings
 from rag.errors import IndexBusyError, StoreError
 from rag.stores.edge import EdgeStore
 from rag.stores.edge_shard import EdgeShard
@@ -22,8 +24,8 @@ from rag.stores.optimizing import optimize, optimize_elsewhere
 from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, SPARSE
 from rag.stores.shard_lock import ShardLock
 from rag.stores.shard_switch import ENTRIES, ShardSwitch
-from rag.types import Candidate
-from tests.store_contract import INFO, everything, identifiers, make_chunk, make_document, make_embedding, put
+from rag.types import Candidate, Where
+from tests.store_contract import INFO, Stored, everything, identifiers, make_chunk, make_document, make_embedding, put
 
 ROOT = Path(__file__).parent.parent
 DIMENSION, POINTS = 256, 1200  # a segment of less than a megabyte gets no graph
@@ -116,6 +118,23 @@ def test_an_optimized_index_answers_as_before_from_its_graphs(large: EdgeStore, 
                 assert each.sparse_score == pytest.approx(exact[each.chunk.id].sparse_score, abs=1e-5)
         assert len(now) > 0.9 * len(then)
     assert np.mean(shares) > 0.95
+
+
+def test_a_condition_on_an_optimized_index_leaves_out_nothing_that_meets_it(large: EdgeStore, folder: Path) -> None:
+    for number in range(5):
+        put(large, _few(number))
+    before = large.candidates(make_embedding(42, dimension=DIMENSION), 100, where := Where(uris=("file:///few/3",)))
+    large.close()
+    optimize(folder)
+    found = large.candidates(make_embedding(42, dimension=DIMENSION), 100, where)
+    assert len(found) == 40
+    assert identifiers(found) == identifiers(before)
+
+
+def _few(number: int) -> Stored:
+    uri = f"file:///few/{number}"
+    chunks = [make_chunk(uri, "v1", at, 40, text=f"{uri} {at}", language="de") for at in range(40)]
+    return chunks, [make_embedding(9000 + 40 * number + at, dimension=DIMENSION) for at in range(40)]
 
 
 def test_an_optimized_index_is_written_and_optimized_again(large: EdgeStore, folder: Path) -> None:
@@ -342,3 +361,32 @@ def test_the_child_loads_no_model_library(store: EdgeStore, folder: Path) -> Non
         "assert not {'torch', 'transformers', 'openai', 'qdrant_client'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(folder)], cwd=ROOT).returncode == 0
+
+
+def test_an_ingestion_of_much_optimizes_the_index_unless_the_settings_forbid_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.stores.edge.WORTHWHILE", 0)
+    (tmp_path / "a.md").write_text("# Tides\n\nThe tide table hangs by the door.")
+    announced: list[int] = []
+    for optimizes in (False, True):
+        settings = Settings(
+            store={"path": tmp_path / "store", "optimize": optimizes},  # type: ignore[arg-type]
+            embedder={"model": "pocket-m3"},  # type: ignore[arg-type]
+        )
+        report = ingest(tmp_path / "a.md", settings=settings, on_optimizing=announced.append)
+        assert (report.optimized is not None) is optimizes
+    assert report.unchanged == 1  # what earlier runs wrote counts
+    assert announced == [1]
+
+
+def test_an_optimization_that_fails_does_not_fail_the_ingestion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rag.stores.edge.WORTHWHILE", 0)
+    (tmp_path / "a.md").write_text("# Tides\n\nThe tide table hangs by the door.")
+    (tmp_path / "store" / "default" / "optimizing.lock").mkdir(parents=True)
+    settings = Settings(store={"path": tmp_path / "store"}, embedder={"model": "pocket-m3"})  # type: ignore[arg-type]
+    report = ingest(tmp_path / "a.md", settings=settings)
+    assert (report.added, report.failed, report.optimized) == (1, 0, None)
+    assert "the index was not optimized and is as before" in caplog.text

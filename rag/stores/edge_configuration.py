@@ -1,27 +1,29 @@
 """How Qdrant Edge is to lay out a shard: its graphs, and its indexes of payload fields.
 
-The graphs are made by `optimize` alone. A search for one language goes through the graph of all passages; where one has
-few of them it would fall apart there, so the engine then makes one of its own for it (`payload_m`). Figures are of
-100,000 passages in 6 languages, 256 dimensions (benchmarks/search_speed.py).
+The graphs are made by `optimize` alone: one of all passages, with links (`payload_m`) among those that share a value of
+an indexed field. Those of a language let a search stay in it. Those of a document, and of an ordinal, which share no
+topic, hold the whole together: vectors lie in dense clusters, of a language and a topic, between which the graph of
+nearest ones alone breaks. With languages alone it found 89 of the 100 nearest at 22,000 made-up passages however much
+of it was looked at, with all fields 99.8 (benchmarks.search_speed.Passages, 6 languages, 256 dimensions, hnsw_ef 400).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, LANGUAGE, SPARSE
+from rag.stores.schema import DENSE, INTEGER_FIELDS, KEYWORD_FIELDS, LANGUAGE, SPARSE, Conditions
 
 if TYPE_CHECKING:
     import qdrant_edge
 
-EF_OF_A_RESULT = 2
-"""Nodes that a search of a graph keeps in view for each result: of the 100 nearest it then finds 97 in 100, of the 12
-nearest in a language 99.8 and of the 10 nearest all, in a fifth of the time that reading all vectors takes."""
+EF_OF_A_RESULT = 4
+"""Nodes that a search of a graph keeps in view for each result: at 100,000 passages it finds 99.5 of the 100 nearest
+and all of the 12 nearest in a language. With 2 it finds 97, in three fifths of the time."""
 
 _LINKS, _CONSTRUCTION = 16, 100  # qdrant's own
-_SCANNED = 1000
-"""Of so few points that meet a condition all vectors are read: as fast as a graph, and exact. Far fewer, and a ranking
-of some 200 points by their ids is looked for in the graph, which finds three of them."""
+_LEAST_GROUP = 10
+"""Points with one value of a field that get links. The engine also takes it for the least number of points that meet a
+condition to be looked for in the graph, where of 210 given by their ids it found three: see `search_params`."""
 # So few points that meet a condition have all their sparse vectors read: the token lists of a question take 2 ms. With
 # the engine's 5,000 a sparse search in one of 30 languages took 30 ms.
 _SPARSE_SCANNED = 300
@@ -39,7 +41,7 @@ def configuration(dimension: int) -> qdrant_edge.EdgeConfig:
         hnsw_config=edge.HnswIndexConfig(
             m=_LINKS,
             ef_construct=_CONSTRUCTION,
-            full_scan_threshold=_SCANNED * dimension * 4 // 1024,  # in KB of float32
+            full_scan_threshold=max(1, _LEAST_GROUP * dimension * 4 // 1024),  # in KB of float32
             payload_m=_LINKS,
         ),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_INDEXED_KB, default_segment_number=1),
@@ -47,28 +49,22 @@ def configuration(dimension: int) -> qdrant_edge.EdgeConfig:
 
 
 def index_fields(shard: qdrant_edge.EdgeShard) -> None:
-    """Makes the payload indexes, or makes them anew where they are others.
+    """Makes the payload indexes."""
+    import qdrant_edge as edge
 
-    Only languages get graphs of their own: those of documents would be as many as there are documents.
+    for field in KEYWORD_FIELDS:
+        shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+    for field in INTEGER_FIELDS:
+        shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Integer))
+
+
+def search_params(count: int, where: Conditions, but_not: Conditions) -> qdrant_edge.SearchParams:
+    """Of a search by dense vectors for the nearest `count` of the points that meet conditions.
+
+    The graph is trusted with all points and with those of one language. Any other condition may leave points that no
+    links join, so the vectors of those that meet it are read.
     """
     import qdrant_edge as edge
 
-    there = shard.info().payload_schema
-    for field in KEYWORD_FIELDS:
-        graphs = field == LANGUAGE
-        found = there[field].params if field in there else None
-        if not isinstance(found, edge.KeywordIndexParams) or found.enable_hnsw is not graphs:
-            wanted: qdrant_edge.PayloadSchemaParams = edge.KeywordIndexParams(enable_hnsw=graphs)
-            shard.update(edge.UpdateOperation.create_field_index(field, wanted))
-    for field in INTEGER_FIELDS:
-        numbers = there[field].params if field in there else None
-        if not isinstance(numbers, edge.IntegerIndexParams) or numbers.enable_hnsw is not False:
-            wanted = edge.IntegerIndexParams(lookup=True, range=True, enable_hnsw=False)
-            shard.update(edge.UpdateOperation.create_field_index(field, wanted))
-
-
-def search_params(count: int) -> qdrant_edge.SearchParams:
-    """Of a search for the nearest `count`."""
-    import qdrant_edge as edge
-
-    return edge.SearchParams(hnsw_ef=EF_OF_A_RESULT * count)
+    plain = not but_not and where.keys() <= {LANGUAGE, "state"} and len(where.get(LANGUAGE, ())) < 2
+    return edge.SearchParams(hnsw_ef=EF_OF_A_RESULT * count) if plain else edge.SearchParams(exact=True)

@@ -95,7 +95,6 @@ class EdgeShard:
         _require_space(folder)
         with _engine_errors("optimize", folder):
             shard = edge.EdgeShard.load(str(folder), configuration(dimension))
-            index_fields(shard)
             shard.optimize()
             shard.flush()
             shard.close()
@@ -219,15 +218,15 @@ class EdgeShard:
         queries = [edge.Query.Nearest(query.dense.tolist(), using=DENSE)]
         if query.sparse.ids.size:
             queries.append(edge.Query.Nearest(_sparse(query.sparse), using=SPARSE))
-        prefetches = [
-            edge.Prefetch(limit=depth, query=each, filter=condition, params=search_params(depth)) for each in queries
-        ]
+        params = search_params(depth, selected.where, selected.but_not)
+        prefetches = [edge.Prefetch(limit=depth, query=queries[0], filter=condition, params=params)]
+        prefetches += [edge.Prefetch(limit=depth, query=each, filter=condition) for each in queries[1:]]
         prefetches += [
             edge.Prefetch(
                 limit=count,
                 query=queries[0],
                 filter=_filter(share.where, share.but_not, without),
-                params=search_params(count),
+                params=search_params(count, share.where, share.but_not),
             )
             for share, count in shares
         ]

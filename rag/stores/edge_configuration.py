@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import qdrant_edge
 
 EF_OF_A_RESULT = 4
-"""Nodes that a search of a graph keeps in view for each result: at 100,000 passages it finds 99.5 of the 100 nearest
-and all of the 12 nearest in a language. With 2 it finds 97, in three fifths of the time."""
+"""Nodes that a search of a graph keeps in view for each result: at 100,000 passages it finds 99.4 of the 100 nearest,
+and the ten best of 300 hybrid searches are those of reading all vectors. With 2 it finds 96.6, and 99.7 of the best."""
 
 _LINKS, _CONSTRUCTION = 16, 100  # qdrant's own
 _LEAST_GROUP = 10

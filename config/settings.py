@@ -50,6 +50,8 @@ class StoreSettings(_Group):
     """Metadata key that separates the tenants of a new collection: all documents must have it, all searches name it."""
     metadata_keys: Annotated[tuple[str, ...], NoDecode, Field(max_length=31)] = ()
     """Metadata keys, with commas between, that a server indexes before any data; others when they are first met."""
+    optimize: bool = True
+    """Whether `ingest` makes the search graphs of an index in a folder once more than 20,000 passages are new."""
 
     @field_validator("metadata_keys", mode="before")
     @classmethod

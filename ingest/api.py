@@ -15,7 +15,7 @@ from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion, IngestReport, Progress
 from ingest.pruning import vanished
 from rag import build
-from rag.errors import IndexMissingError, InputError
+from rag.errors import IndexMissingError, InputError, UnavailableError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
@@ -38,6 +38,7 @@ def ingest(
     stop: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_vanished: Callable[[Sequence[StoredDocument]], None] | None = None,
+    on_optimizing: Callable[[int], None] | None = None,
 ) -> IngestReport:
     """Brings the documents at `paths` into the index: new and changed ones are embedded, the others left as they are.
 
@@ -56,6 +57,7 @@ def ingest(
         stop: when set, the run ends after the documents at hand.
         on_progress: called after every file.
         on_vanished: called with the documents that `prune` takes out, before the first goes.
+        on_optimizing: called with the number of new passages before the index is optimized, which may take minutes.
 
     Raises:
         InputError: no paths, a metadata key that cannot be stored, or an index with tenants and no word of whose the
@@ -105,9 +107,24 @@ def ingest(
         if prune and not report.left and not (stop and stop.is_set()):
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
+        if not dry_run and not (stop and stop.is_set()):
+            report.optimized = _optimized(store, settings, on_optimizing, stop)
         return report
     finally:
         store.close()
+
+
+def _optimized(
+    store: PassageStore,
+    settings: Settings,
+    on_optimizing: Callable[[int], None] | None,
+    stop: threading.Event | None,
+) -> float | None:
+    try:
+        return build.optimize(store, settings, on_optimizing or (lambda new: None), stop)
+    except UnavailableError as error:  # everything is written, and searches are right, only slower
+        logger.warning("%s", error)
+        return None
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

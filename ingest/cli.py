@@ -128,6 +128,7 @@ def _documents(
             stop=stop,
             on_progress=line.show,
             on_vanished=partial(_announce, dry_run=dry_run),
+            on_optimizing=line.optimize,
         )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)

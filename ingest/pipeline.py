@@ -64,6 +64,7 @@ class IngestReport:
         tokens: of the embedded strings, special tokens included.
         seconds: wall time.
         left: files that were not looked at, because the run was ended.
+        optimized: seconds that it then took to optimize the index; None where it was not.
     """
 
     added: int = 0
@@ -76,6 +77,7 @@ class IngestReport:
     tokens: int = 0
     seconds: float = 0.0
     left: int = 0
+    optimized: float | None = None
     failures: list[Failure] = field(default_factory=list)
 
     def fail(self, uri: str, reason: str) -> None:

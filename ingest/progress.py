@@ -31,7 +31,7 @@ class ProgressLine:
                 console=Console(stderr=True),
             )
             self._bar.start()
-            task = self._bar.add_task("", total=None, done="reading")
+            task = self._task = self._bar.add_task("", total=None, done="reading")
 
             def update(progress: Progress) -> None:
                 rate = progress.chunks / progress.seconds if progress.seconds else 0.0
@@ -49,3 +49,10 @@ class ProgressLine:
         """Takes the latest state."""
         if self._update:
             self._update(progress)
+
+    def optimize(self, new: int) -> None:
+        """Says that the documents are done and what is waited for now."""
+        if self._update:
+            self._bar.update(
+                self._task, total=None, done=f"optimizes the index for {new:,} new passages, which answers"
+            )

@@ -18,6 +18,7 @@ def fields(report: IngestReport) -> dict[str, Any]:
         "tokens": report.tokens,
         "seconds": round(report.seconds, 3),
         "left": report.left,
+        "optimized": None if report.optimized is None else round(report.optimized, 3),
         "failures": [{"source": failure.source, "error": failure.error} for failure in report.failures],
     }
 
@@ -27,4 +28,5 @@ def summary(report: IngestReport, *, dry_run: bool = False) -> str:
     parts = [f"{getattr(report, name)} {name}" for name in _COUNTS]
     shown = [part for part in parts if not part.startswith("0 ")] or ["nothing to do"]
     done = "would be written" if dry_run else "written"
-    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s"
+    optimized = "" if report.optimized is None else f", index optimized in {report.optimized:.1f} s"
+    return f"{', '.join(shown)}; {report.chunks} chunks {done} in {report.seconds:.1f} s{optimized}"

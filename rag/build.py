@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -146,6 +146,32 @@ def _generations(settings: Settings) -> Replaceable:
     from rag.stores.edge_generations import EdgeGenerations
 
     return EdgeGenerations(settings.store.path / settings.store.collection)
+
+
+def optimize(
+    store: PassageStore, settings: Settings, announce: Callable[[int], None], stop: Event | None = None
+) -> float | None:
+    """Makes searches of an index in a folder fast again, where much is new and the settings allow it.
+
+    Args:
+        announce: called before it begins, with the number of new passages.
+        stop: when set, it is given up.
+        store: is closed meanwhile; a later call opens it again.
+
+    Returns:
+        Seconds, or None where nothing was done.
+
+    Raises:
+        StoreError: it failed, and the index is as before.
+        IndexBusyError: another process holds it.
+    """
+    from rag.stores.edge import EdgeStore
+    from rag.stores.index_folder import current_folder
+
+    if not settings.store.optimize or settings.store.url:
+        return None
+    store.close()
+    return EdgeStore(current_folder(settings.store.path / settings.store.collection)).optimize(announce, stop)
 
 
 def server(settings: Settings, *, timeout: float) -> str:

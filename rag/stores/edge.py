@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
@@ -25,6 +26,7 @@ from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
 from rag.stores.inspection import by_state, inspected
 from rag.stores.language_shares import most_first, shares
+from rag.stores.optimizing import WORTHWHILE, optimize_elsewhere
 from rag.stores.points import StoredPoint, candidates_of, chunks_of
 from rag.stores.samples import Samples
 from rag.stores.schema import (
@@ -41,6 +43,7 @@ from rag.stores.schema import (
     require_storable,
     selection_of,
 )
+from rag.stores.shard_switch import ShardSwitch
 from rag.stores.tenants import require_own, tenant_of
 from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
 
@@ -257,6 +260,27 @@ class EdgeStore:
                         found.setdefault(point.payload["text_hash"], point.embedding)
         return found
 
+    def optimize(self, announce: Callable[[int], None], stop: threading.Event | None = None) -> float | None:
+        """Makes searches fast again after many writes, in another process; the store is closed meanwhile.
+
+        Args:
+            announce: called before it begins, with the number of new points.
+            stop: when set, it is given up.
+
+        Returns:
+            Seconds, or None where it is not worth it or was stopped.
+
+        Raises:
+            StoreError: it failed, and the index is as before.
+        """
+        with self._use() as shard:
+            new = shard.unoptimized()
+        if new <= WORTHWHILE:
+            return None
+        self.close()
+        announce(new)
+        return optimize_elsewhere(self._folder.path, stop)
+
     def close(self) -> None:
         """Removes what was staged and not committed, flushes, and lets go of the index. A later call opens it again.
 
@@ -323,6 +347,7 @@ class EdgeStore:
                 f"the index in {self._folder.path} has schema version {found}, this program version {SCHEMA_VERSION}: "
                 "use the version of this program that made it, or ingest again into another --collection"
             )
+        ShardSwitch(self._folder.path).restore()
         shard = EdgeShard.load(self._folder.shard)
         begun = self._folder.commit_under_way()
         if begun is not None:

@@ -1,8 +1,8 @@
-"""Qdrant Edge 0.9.0 in this project's words: the only file that knows the engine.
+"""Qdrant Edge 0.9.0 in this project's words: with edge_configuration the only file that knows the engine.
 
 It is called by one thread at a time with data that rag.stores.schema has checked, because an operation that the engine
-rejects stays in its write-ahead log and is half-applied at the next opening. `optimize` is never called: it holds the
-GIL for its whole run, and up to some 20,000 points brute force is as fast.
+rejects stays in its write-ahead log and is half-applied at the next opening. `optimize` holds the GIL for its whole
+run, minutes perhaps, so only rag.stores.optimizing calls it, in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexBusyError, StoreError
+from rag.stores.edge_configuration import configuration, index_fields, search_params
 from rag.stores.inspection import engine_id
 from rag.stores.language_shares import Share
 from rag.stores.points import StoredPoint, embedding_of, terms_of
 from rag.stores.schema import (
     DENSE,
-    INTEGER_FIELDS,
-    KEYWORD_FIELDS,
     LANGUAGE,
     NO_CONDITIONS,
     SPARSE,
@@ -29,6 +28,7 @@ from rag.stores.schema import (
     Selection,
     payload_of,
 )
+from rag.stores.shard_switch import ShardSwitch
 from rag.types import Chunk, Embedding, SparseVector
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class EdgeShard:
         self.swept = False
         self._shard = shard
         self._folder = folder
+        self._switch = ShardSwitch(folder.parent)
+        self._written, self._new = False, 0
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> EdgeShard:
@@ -62,19 +64,10 @@ class EdgeShard:
         """
         import qdrant_edge as edge
 
-        configuration = edge.EdgeConfig(
-            vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
-            # Without the threshold a filter that leaves few points has all their vectors read one by one: at 100,000
-            # points in 30 languages a sparse search in one of them took 30 ms, with it 6.
-            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(full_scan_threshold=1)},
-        )
         with _engine_errors("create", folder):
             folder.mkdir()
-            shard = edge.EdgeShard.create(str(folder), configuration)
-            for field in KEYWORD_FIELDS:
-                shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
-            for field in INTEGER_FIELDS:
-                shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Integer))
+            shard = edge.EdgeShard.create(str(folder), configuration(dimension))
+            index_fields(shard)
             shard.flush()
         return cls(shard, folder)
 
@@ -92,6 +85,30 @@ class EdgeShard:
         with _engine_errors("open", folder):
             return cls(edge.EdgeShard.load(str(folder)), folder)
 
+    @classmethod
+    def optimize(cls, folder: Path, dimension: int) -> None:
+        """Makes the graphs of the shard in `folder`, which nobody else may have open. Holds the GIL for its whole run.
+
+        Raises:
+            StoreError: the engine fails; the shard may be of no use any more.
+        """
+        import qdrant_edge as edge
+
+        _require_space(folder)
+        with _engine_errors("optimize", folder):
+            shard = edge.EdgeShard.load(str(folder), configuration(dimension))
+            shard.optimize()
+            shard.flush()
+            shard.close()
+
+    def unoptimized(self) -> int:
+        """Points written since the shard was optimized: a search reads their dense vectors one by one.
+
+        The engine's own count does not tell, because it counts what was deleted, too.
+        """
+        counted = self._switch.unoptimized()
+        return self.count() if counted is None else counted
+
     def upsert(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding], state: str) -> None:
         """Writes points; those with the same ids are replaced."""
         import qdrant_edge as edge
@@ -103,14 +120,17 @@ class EdgeShard:
             if embedding.sparse.ids.size:
                 vectors[SPARSE] = _sparse(embedding.sparse)
             points.append(edge.Point(chunk.id, vectors, payload_of(chunk, state)))
+        self._before_a_write()
         with _engine_errors("write to", self._folder):
             for start in range(0, len(points), _UPSERT_BATCH):
                 self._shard.update(edge.UpdateOperation.upsert_points(points[start : start + _UPSERT_BATCH]))
+        self._new += len(points)
 
     def set_state(self, state: str, where: Conditions) -> None:
         """Gives all matching points the state."""
         import qdrant_edge as edge
 
+        self._before_a_write()
         with _engine_errors("write to", self._folder):
             self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(where), {"state": state}))
 
@@ -118,6 +138,7 @@ class EdgeShard:
         """Deletes the points that match `where` and do not match `but_not`."""
         import qdrant_edge as edge
 
+        self._before_a_write()
         with _engine_errors("delete from", self._folder):
             self._shard.update(edge.UpdateOperation.delete_points_by_filter(_filter(where, but_not)))
 
@@ -125,6 +146,10 @@ class EdgeShard:
         """Brings everything written so far to the disk."""
         with _engine_errors("flush", self._folder):
             self._shard.flush()
+        if self._new:
+            counted = self._switch.unoptimized()
+            self._switch.count_unoptimized(self.count() if counted is None else counted + self._new)
+            self._new = 0
 
     def close(self) -> None:
         """Gives the shard's files free; it cannot be used any more."""
@@ -216,9 +241,16 @@ class EdgeShard:
         queries = [edge.Query.Nearest(query.dense.tolist(), using=DENSE)]
         if query.sparse.ids.size:
             queries.append(edge.Query.Nearest(_sparse(query.sparse), using=SPARSE))
-        prefetches = [edge.Prefetch(limit=depth, query=each, filter=condition) for each in queries]
+        params = search_params(depth, selected.where, selected.but_not)
+        prefetches = [edge.Prefetch(limit=depth, query=queries[0], filter=condition, params=params)]
+        prefetches += [edge.Prefetch(limit=depth, query=each, filter=condition) for each in queries[1:]]
         prefetches += [
-            edge.Prefetch(limit=count, query=queries[0], filter=_filter(share.where, share.but_not, without))
+            edge.Prefetch(
+                limit=count,
+                query=queries[0],
+                filter=_filter(share.where, share.but_not, without),
+                params=search_params(count, share.where, share.but_not),
+            )
             for share, count in shares
         ]
         request = edge.QueryRequest(
@@ -227,6 +259,7 @@ class EdgeShard:
             prefetches=prefetches,
             filter=condition,
             with_payload=True,
+            params=edge.SearchParams(exact=True),  # it is the union that is ranked: no graph is to leave some out
         )
         with _engine_errors("search", self._folder):
             by_dense = self._shard.query(request)
@@ -243,6 +276,11 @@ class EdgeShard:
             for identifier, point in zip(identifiers, by_dense, strict=True)
         ]
         return union, {str(point.id): point.score for points in by_sparse for point in points}
+
+    def _before_a_write(self) -> None:
+        if not self._written:
+            self._switch.spoil()
+            self._written = True
 
 
 def _filter(where: Conditions, but_not: Conditions = NO_CONDITIONS, without: Sequence[str] = ()) -> qdrant_edge.Filter:

@@ -6,6 +6,7 @@ FOLDER/shard/           the engine's own files
 FOLDER/commit.json      the document version being made live; there only while a commit runs or after one was killed
 FOLDER/tuning.json      what `rag tune` found best, see rag.tuned
 FOLDER/lock, holder.json, waiting/      see rag.stores.shard_lock
+FOLDER/shard.optimizing/, …             see rag.stores.shard_switch
 
 After `ingest rebuild` all of these but the tuning are in a folder of their own, a generation, and the folder of the
 collection says which one answers:
@@ -27,10 +28,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rag.errors import IndexMissingError, StoreError
+from rag.stores.shard_switch import ENTRIES
 from rag.types import IndexInfo
 
 _OWN_ENTRIES = frozenset(
-    {"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting", "tuning.json"}
+    {"index.json", "shard", "shard.creating", "commit.json", "lock", "holder.json", "waiting", "tuning.json", *ENTRIES}
     | {"generation.json", "generations", "readers", "rebuild.lock"}
 )
 

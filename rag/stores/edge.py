@@ -24,7 +24,7 @@ from rag.stores.edge_shard import EdgeShard
 from rag.stores.edge_sharing import shared_shard, sweep
 from rag.stores.index_folder import IndexFolder
 from rag.stores.language_shares import most_first, shares
-from rag.stores.points import StoredPoint, candidates_of, chunks_of
+from rag.stores.points import StoredPoint, candidates_of, chunks_of, passages_of
 from rag.stores.samples import Samples
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
@@ -41,7 +41,7 @@ from rag.stores.schema import (
     selection_of,
 )
 from rag.stores.tenants import require_own, tenant_of
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, StoredDocument, StoredPassage, Where
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +108,13 @@ class EdgeStore:
         query = self._samples.weighted(query, tenant)
         with self._use() as shard:
             some = shares(shard.languages(), selected, language_depth, complete=True) if language_depth else []
-            union, sparse_scores = shard.nearest(query, depth, selected, some)
-        return candidates_of(union, sparse_scores)
+            found = shard.nearest(query, depth, selected, some)
+        return candidates_of(found)
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        """What is stored of candidates, by their ids; one that has been replaced or removed by now is left out."""
+        with self._use() as shard:
+            return passages_of(shard.retrieve(ids, with_vectors))
 
     def languages(self) -> Mapping[str, int]:
         """Languages of the passages → about how many passages each has, most first."""

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from rag.errors import IndexBusyError, StoreError
 from rag.stores.language_shares import Share
-from rag.stores.points import StoredPoint, embedding_of, terms_of
+from rag.stores.points import Scored, StoredPoint, embedding_of, terms_of, vector_of
 from rag.stores.schema import (
+    CANDIDATE_FIELDS,
     DENSE,
     INTEGER_FIELDS,
     KEYWORD_FIELDS,
@@ -50,6 +52,9 @@ class EdgeShard:
         self.swept = False
         self._shard = shard
         self._folder = folder
+        # What is asked with every question. Nobody else writes while the shard is open: good until this object does.
+        self._languages: dict[str, int] | None = None
+        self._anything_staged: bool | None = None
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> EdgeShard:
@@ -100,6 +105,7 @@ class EdgeShard:
             if embedding.sparse.ids.size:
                 vectors[SPARSE] = _sparse(embedding.sparse)
             points.append(edge.Point(chunk.id, vectors, payload_of(chunk, state)))
+        self._forget()
         with _engine_errors("write to", self._folder):
             for start in range(0, len(points), _UPSERT_BATCH):
                 self._shard.update(edge.UpdateOperation.upsert_points(points[start : start + _UPSERT_BATCH]))
@@ -108,6 +114,7 @@ class EdgeShard:
         """Gives all matching points the state."""
         import qdrant_edge as edge
 
+        self._forget()
         with _engine_errors("write to", self._folder):
             self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(where), {"state": state}))
 
@@ -115,6 +122,7 @@ class EdgeShard:
         """Deletes the points that match `where` and do not match `but_not`."""
         import qdrant_edge as edge
 
+        self._forget()
         with _engine_errors("delete from", self._folder):
             self._shard.update(edge.UpdateOperation.delete_points_by_filter(_filter(where, but_not)))
 
@@ -127,6 +135,9 @@ class EdgeShard:
         """Gives the shard's files free; it cannot be used any more."""
         with _engine_errors("close", self._folder):
             self._shard.close()
+
+    def _forget(self) -> None:
+        self._languages = self._anything_staged = None
 
     def count(self, where: Conditions = NO_CONDITIONS) -> int:
         """The number of matching points."""
@@ -167,13 +178,13 @@ class EdgeShard:
         """Language → points, live or not: cheap, and good enough to tell the frequent from the rare."""
         import qdrant_edge as edge
 
-        with _engine_errors("read", self._folder):
-            found = self._shard.facet(edge.FacetRequest(LANGUAGE, limit=_MOST_VALUES))
-        return {str(hit.value): hit.count for hit in found.hits}
+        if self._languages is None:
+            with _engine_errors("read", self._folder):
+                found = self._shard.facet(edge.FacetRequest(LANGUAGE, limit=_MOST_VALUES))
+            self._languages = {str(hit.value): hit.count for hit in found.hits}
+        return self._languages
 
-    def nearest(
-        self, query: Embedding, depth: int, selected: Selection, shares: Sequence[Share] = ()
-    ) -> tuple[list[StoredPoint], dict[str, float]]:
+    def nearest(self, query: Embedding, depth: int, selected: Selection, shares: Sequence[Share] = ()) -> list[Scored]:
         """The union of the `depth` best by either vector and of the nearest of each share, as many as it says.
 
         The same prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
@@ -181,14 +192,15 @@ class EdgeShard:
         nothing more (docs/ranking.md).
 
         Returns:
-            The union with payloads and cosines, best first; and the dot products of the sparse vectors by point id,
-            without the points that share no token with the query.
+            The union, best by the dense vectors first; the sparse score is 0 where no token is shared.
         """
         import qdrant_edge as edge
 
         # Nothing is staged but while documents are written. Then to ask for live points changes nothing, and costs more
         # than all else of a search in one language: 30 of them took 54 ms at 100,000 points, without it 16.
-        without = () if self.count({"state": [STAGED]}) else ("state",)
+        if self._anything_staged is None:
+            self._anything_staged = self.count({"state": [STAGED]}) > 0
+        without = () if self._anything_staged else ("state",)
         condition = _filter(selected.where, selected.but_not, without)
         queries = [edge.Query.Nearest(query.dense.tolist(), using=DENSE)]
         if query.sparse.ids.size:
@@ -203,7 +215,7 @@ class EdgeShard:
             query=queries[0],
             prefetches=prefetches,
             filter=condition,
-            with_payload=True,
+            with_payload=list(CANDIDATE_FIELDS),
         )
         with _engine_errors("search", self._folder):
             by_dense = self._shard.query(request)
@@ -215,11 +227,25 @@ class EdgeShard:
                 for each in queries[1:]
                 if by_dense
             ]
-        union = [
-            StoredPoint(str(identifier), point.payload or {}, point.score)
+        sparse = {_number(point.id): point.score for points in by_sparse for point in points}
+        return [
+            (str(identifier), point.payload or {}, point.score, sparse.get(_number(identifier), 0.0))
             for identifier, point in zip(identifiers, by_dense, strict=True)
         ]
-        return union, {str(point.id): point.score for points in by_sparse for point in points}
+
+    def retrieve(self, ids: Sequence[str], with_vectors: bool) -> list[StoredPoint]:
+        """The points that are there of those named."""
+        with _engine_errors("read", self._folder):
+            records = self._shard.retrieve(list(ids), True, with_vectors)
+        return [
+            StoredPoint(str(record.id), record.payload or {}, vector=vector_of(record.vector) if with_vectors else None)
+            for record in records
+        ]
+
+
+def _number(identifier: qdrant_edge.PointId) -> int:
+    """Quicker to look up than a UUID."""
+    return identifier.int if isinstance(identifier, UUID) else int(identifier)
 
 
 def _filter(where: Conditions, but_not: Conditions = NO_CONDITIONS, without: Sequence[str] = ()) -> qdrant_edge.Filter:

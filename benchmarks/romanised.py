@@ -81,13 +81,13 @@ class Pool:
         for query in self._embedder.embed_queries(forms):
             moved = centred(query.dense, centre, self._ranking.centring)
             found = [
-                Candidate(chunk, float(passage.dense @ moved), _dot(passage.sparse, query.sparse))
+                Candidate.of(chunk, float(passage.dense @ moved), _dot(passage.sparse, query.sparse))
                 for chunk, passage in zip(self.chunks, self._embeddings, strict=True)
             ]
-            for passage in rank(
+            for each in rank(
                 found, self._ranking, len(found), own_sparse=query.sparse.own_score, asked_in=asked_in(forms[0])
             ):
-                best[passage.chunk.uri] = max(best[passage.chunk.uri], passage.score)
+                best[each.candidate.uri] = max(best[each.candidate.uri], each.score)
         return 1 + sum(score > best[uri] for score in best.values())
 
 

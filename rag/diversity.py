@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ import regex
 from numpy.typing import NDArray
 
 from rag.fusion import numbered
-from rag.types import UNDETERMINED, Chunk, Embedding, Passage
+from rag.types import UNDETERMINED, Chunk, StoredVector
 
 Collapse = Literal["translations", "near", "off"]
 """What becomes one result: near-copies and translations, near-copies alone, or nothing but equal texts."""
@@ -49,6 +48,7 @@ _SHINGLE: Final = 5  # code points: about a word of an alphabet, and a clause wh
 
 _NUMBERS_WEIGHT: Final = 0.5
 _PLACE_WEIGHT: Final = 0.2
+_MOST_ADDED: Final = 0.5 * _NUMBERS_WEIGHT + _PLACE_WEIGHT + 1e-9  # rounding included
 _LONGER: Final = 2.0
 """How many times as many tokens a translation may have; of XQuAD's pairs, 5 % are above 1.65."""
 _LEAST_RIVAL: Final = 75
@@ -63,26 +63,14 @@ _NEITHER_LETTER_NOR_DIGIT: Final = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 _Matrix = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Collapsed:
-    """One result: the best ranked of the passages that say the same.
-
-    Attributes:
-        copies: the others, in the order they came in.
-    """
-
-    passage: Passage
-    copies: tuple[Passage, ...] = ()
-
-
 def collapse(
-    passages: Sequence[Passage],
-    vectors: Mapping[str, Embedding],
+    chunks: Sequence[Chunk],
+    vectors: Mapping[str, StoredVector],
     *,
     mode: Collapse = "translations",
     similarity: float = TRANSLATION_SIMILARITY,
-) -> list[Collapsed]:
-    """`passages` with those that say the same folded into the best of them; every passage is in exactly one result.
+) -> list[list[int]]:
+    """Positions of `chunks`, those that say the same together; every one is in exactly one result.
 
     The evidence for a pair of languages is (c - r) / (1 - r) + 0.5 (n - 0.5) ± 0.2: c is its cosine, r that of the
     nearest rival, which is another passage of either's language beside the other; n the share of their numbers that
@@ -90,38 +78,35 @@ def collapse(
     differ by a language tag alone (docs/de/a.md, docs/en/a.md; a.de.md, a.md), and taken off where they have different
     ones. Two groups are joined while the mean evidence between them reaches `similarity` and they share no language.
 
-    No r is below the upper quartile of all cosines across languages. As rivals come from `passages`, give all
+    No r is below the upper quartile of all cosines across languages. As rivals come from `chunks`, give all
     candidates, not the few that will be shown, and give them all again to a second call: among few, and where all are
     translations of one another, little is folded.
 
     Args:
-        passages: best first.
+        chunks: best first.
         vectors: by `Chunk.text_hash`; a passage without is folded only into one with an equal hash.
         mode: `off` folds nothing, equal texts neither.
         similarity: the least evidence for a translation; higher folds less, and above 1.45 nothing.
 
     Returns:
-        By their best passages, in the order these came in.
+        Results by their best passages, which come first in them.
     """
     if mode == "off":
-        return [Collapsed(passage) for passage in passages]
-    groups = _near_copies(passages, vectors)
+        return [[position] for position in range(len(chunks))]
+    groups = _near_copies(chunks, vectors)
     if mode == "translations":
-        groups = _translations(passages, groups, vectors, similarity)
-    return [
-        Collapsed(passages[first], tuple(passages[other] for other in others))
-        for first, *others in sorted(sorted(group) for group in groups)
-    ]
+        groups = _translations(chunks, groups, vectors, similarity)
+    return sorted(sorted(group) for group in groups)
 
 
-def _near_copies(passages: Sequence[Passage], vectors: Mapping[str, Embedding]) -> list[list[int]]:
+def _near_copies(passages: Sequence[Chunk], vectors: Mapping[str, StoredVector]) -> list[list[int]]:
     """Positions in `passages`, each in the group of the best ranked passage that it nearly equals."""
     by_hash: dict[str, list[int]] = {}
     for position, passage in enumerate(passages):
-        by_hash.setdefault(passage.chunk.text_hash, []).append(position)
+        by_hash.setdefault(passage.text_hash, []).append(position)
     groups = [group for text_hash, group in by_hash.items() if text_hash not in vectors]
     known = [group for text_hash, group in by_hash.items() if text_hash in vectors]
-    chunks = [passages[group[0]].chunk for group in known]
+    chunks = [passages[group[0]] for group in known]
     cosines = _cosines(chunks, vectors)
     letters: dict[int, frozenset[str]] = {}
     languages = _languages(chunks)
@@ -140,17 +125,17 @@ def _near_copies(passages: Sequence[Passage], vectors: Mapping[str, Embedding]) 
 
 
 def _translations(
-    passages: Sequence[Passage], groups: list[list[int]], vectors: Mapping[str, Embedding], similarity: float
+    passages: Sequence[Chunk], groups: list[list[int]], vectors: Mapping[str, StoredVector], similarity: float
 ) -> list[list[int]]:
     """`groups` of near-copies, those joined that are translations of each other."""
     groups = sorted(groups)
     comparable = [
         group
         for group in groups
-        if (chunk := passages[group[0]].chunk).text_hash in vectors and chunk.language != UNDETERMINED
+        if (chunk := passages[group[0]]).text_hash in vectors and chunk.language != UNDETERMINED
     ]
-    chunks = [passages[group[0]].chunk for group in comparable]
-    evidence = _evidence(chunks, vectors)
+    chunks = [passages[group[0]] for group in comparable]
+    evidence = _evidence(chunks, vectors, similarity)
     # The surest pairs first: a passage that has a partner in a language takes no second one of it.
     first, second = np.nonzero(np.triu(evidence >= similarity, 1))
     order = np.lexsort((second, first, -evidence[first, second]))
@@ -170,32 +155,44 @@ def _translations(
     return joined + [group for group in groups if group[0] not in compared]
 
 
-def _evidence(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Matrix:
-    """(n, n), symmetric: how much speaks for two being translations; -inf where something rules it out."""
+def _evidence(chunks: Sequence[Chunk], vectors: Mapping[str, StoredVector], least: float) -> _Matrix:
+    """(n, n), symmetric: how much speaks for two being translations.
+
+    It is -inf where something rules that out, and for a passage that cannot reach `least` with any other.
+    """
     languages = _languages(chunks)
     possible = languages[:, None] != languages[None, :]
-    tokens = np.array([max(len(vectors[chunk.text_hash].sparse.ids), 1) for chunk in chunks], dtype=np.float64)
+    tokens = np.array([max(vectors[chunk.text_hash].terms, 1) for chunk in chunks], dtype=np.float64)
     possible &= np.abs(np.log(tokens[:, None] / tokens[None, :])) <= np.log(_LONGER)
     cosines = _cosines(chunks, vectors)
     rivals = _rivals(cosines, languages)
-    evidence = (cosines - rivals) / np.maximum(1 - rivals, _LEAST_ROOM)
-    evidence += _NUMBERS_WEIGHT * (_shared_numbers(chunks) - 0.5) + _PLACE_WEIGHT * _places(chunks)
-    evidence[~possible] = -np.inf
+    stands_out = np.where(possible, (cosines - rivals) / np.maximum(1 - rivals, _LEAST_ROOM), -np.inf)
+    # Texts and places take longest to look at: only where all that they can add would be enough.
+    close = np.flatnonzero((stands_out >= least - _MOST_ADDED).any(axis=1))
+    some = [chunks[at] for at in close.tolist()]
+    evidence = np.full(possible.shape, -np.inf)
+    evidence[np.ix_(close, close)] = stands_out[np.ix_(close, close)] + (
+        _NUMBERS_WEIGHT * (_shared_numbers(some) - 0.5) + _PLACE_WEIGHT * _places(some)
+    )
     return evidence
 
 
 def _rivals(cosines: _Matrix, languages: NDArray[np.intp]) -> _Matrix:
     """(n, n), symmetric: for (a, b) the highest cosine of a to others of b's language, or of b to others of a's."""
-    nearest = np.full(cosines.shape, -np.inf)
+    if not len(cosines):
+        return cosines
     without_itself = cosines.copy()
     np.fill_diagonal(without_itself, -np.inf)
-    for language in range(int(languages.max(initial=-1)) + 1):
-        columns = np.flatnonzero(languages == language)
-        near = without_itself[:, columns]
-        if len(columns) > 1:
-            best = near.argmax(axis=1)
-            nearest[:, columns] = near.max(axis=1)[:, None]
-            nearest[np.arange(len(cosines)), columns[best]] = np.partition(near, -2, axis=1)[:, -2]
+    # By language, all at once: the highest of each and, where that is only one, the second highest beside it.
+    order = np.argsort(languages, kind="stable")
+    by_language, held = without_itself[:, order], languages[order]
+    starts = np.searchsorted(held, np.arange(int(held[-1]) + 1))
+    highest = np.maximum.reduceat(by_language, starts, axis=1)[:, held]
+    best = by_language == highest
+    second = np.maximum.reduceat(np.where(best, -np.inf, by_language), starts, axis=1)[:, held]
+    alone = best & (np.add.reduceat(best, starts, axis=1, dtype=np.intp)[:, held] == 1)
+    nearest = np.empty_like(cosines)
+    nearest[:, order] = np.where(alone, second, highest)
     across = cosines[languages[:, None] != languages[None, :]]
     least = np.percentile(across, _LEAST_RIVAL) if len(across) else 1.0
     rivals: _Matrix = np.maximum(np.maximum(nearest, nearest.T), least)
@@ -207,7 +204,7 @@ def _languages(chunks: Sequence[Chunk]) -> NDArray[np.intp]:
     return numbered([chunk.language for chunk in chunks])
 
 
-def _cosines(chunks: Sequence[Chunk], vectors: Mapping[str, Embedding]) -> _Matrix:
+def _cosines(chunks: Sequence[Chunk], vectors: Mapping[str, StoredVector]) -> _Matrix:
     dense = [vectors[chunk.text_hash].dense for chunk in chunks]
     matrix = np.array(dense, dtype=np.float64).reshape(len(chunks), -1 if dense else 0)
     cosines: _Matrix = matrix @ matrix.T
@@ -218,7 +215,7 @@ def _numbers(text: str) -> frozenset[str]:
     """Runs of digits of any script, in ASCII without leading zeros: 1.000 and 1,000 hold the same."""
     runs = set(_DIGITS.findall(unicodedata.normalize("NFKC", text)))
     return frozenset(
-        (run if run.isascii() else "".join(str(unicodedata.digit(digit)) for digit in run)).lstrip("0") or "0"
+        (run if run.isascii() else "".join(str(unicodedata.digit(digit, digit)) for digit in run)).lstrip("0") or "0"
         for run in runs
     )
 
@@ -226,18 +223,18 @@ def _numbers(text: str) -> frozenset[str]:
 def _shared_numbers(chunks: Sequence[Chunk]) -> _Matrix:
     """(n, n): the share of two passages' numbers that both have (Jaccard), 0.5 where neither has any."""
     numbers = [_numbers(chunk.text) for chunk in chunks]
-    column = {number: place for place, number in enumerate(sorted(frozenset().union(*numbers)))}
+    column = {number: place for place, number in enumerate(frozenset().union(*numbers))}
+    count = np.array([len(own) for own in numbers], dtype=np.intp)
     has = np.zeros((len(chunks), len(column)))
-    for row, own in enumerate(numbers):
-        has[row, [column[number] for number in own]] = 1
+    has[np.repeat(np.arange(len(chunks)), count), [column[number] for own in numbers for number in own]] = 1
     both = has @ has.T
-    either = has.sum(axis=1)[:, None] + has.sum(axis=1)[None, :] - both
+    either = count[:, None] + count[None, :] - both
     return np.where(either > 0, both / np.maximum(either, 1), 0.5)
 
 
 def _places(chunks: Sequence[Chunk]) -> _Matrix:
     """(n, n): 1 for the same place of two files but for the languages' tags, -1 for two that have tags but differ."""
-    found = [_place(chunk) for chunk in chunks]
+    found = [_place(chunk.uri, chunk.language.partition("-")[0]) for chunk in chunks]
     places = numbered([place for place, _ in found])
     tagged = np.array([has_tag for _, has_tag in found], dtype=bool)
     same = places[:, None] == places[None, :]
@@ -246,10 +243,11 @@ def _places(chunks: Sequence[Chunk]) -> _Matrix:
     )
 
 
-def _place(chunk: Chunk) -> tuple[str, bool]:
-    """The URI without its folders and parts of its name that are the passage's language, and whether there are any."""
-    in_folders, in_name = _tags(chunk.language.partition("-")[0])
-    folders, removed_folders = in_folders.subn("", chunk.uri)
+@lru_cache(maxsize=4096)
+def _place(uri: str, language: str) -> tuple[str, bool]:
+    """The URI without its folders and parts of its name that are a language, and whether there are any."""
+    in_folders, in_name = _tags(language)
+    folders, removed_folders = in_folders.subn("", uri)
     place, removed_parts = in_name.subn("", folders)
     return place, bool(removed_folders or removed_parts)
 

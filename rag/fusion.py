@@ -8,14 +8,14 @@ arXiv 1710.04087, section 2.3): what counts is how far a passage stands out from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag.language import primary
-from rag.types import Candidate, FusionMethod, Mode, Passage
+from rag.types import Candidate, FusionMethod, Mode, Ranked
 
 Scores = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ class Ranking:
 
 def rank(
     candidates: Sequence[Candidate], ranking: Ranking, limit: int, *, own_sparse: float, asked_in: str | None = None
-) -> list[Passage]:
+) -> list[Ranked]:
     """The `limit` best candidates, best first; ties go by chunk id, so the order never varies.
 
     In mode `sparse`, candidates that share no token with the question are left out.
@@ -90,7 +90,7 @@ def rank(
     dense = np.array([[candidate.dense_score for candidate in candidates]])
     sparse = np.array([[candidate.sparse_score for candidate in candidates]])
     joined = fused(dense, sparse, np.array([own_sparse]), ranking)
-    held = [candidate.chunk.language for candidate in candidates]
+    held = [candidate.language for candidate in candidates]
     levels = more = np.zeros_like(joined)
     if ranking.normalizes:
         own = np.array([[primary(language) == asked_in for language in held]])
@@ -99,35 +99,23 @@ def rank(
     scores, fused_scores = (joined - levels - more)[0].tolist(), joined[0].tolist()
     level_of, handicap_of = levels[0].tolist(), more[0].tolist()
     kept = np.flatnonzero(joined[0] > -np.inf).tolist()
-    kept.sort(key=lambda at: (-scores[at], candidates[at].chunk.id))
-    return [
-        Passage(
-            place,
-            candidates[at].chunk,
-            scores[at],
-            candidates[at].dense_score,
-            candidates[at].sparse_score,
-            fused_score=fused_scores[at],
-            level=level_of[at],
-            handicap=handicap_of[at],
-        )
-        for place, at in enumerate(kept[:limit], start=1)
-    ]
+    kept.sort(key=lambda at: (-scores[at], candidates[at].id))
+    return [Ranked(candidates[at], scores[at], fused_scores[at], level_of[at], handicap_of[at]) for at in kept[:limit]]
 
 
-def best_of(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
+def best_of(rankings: Sequence[Sequence[Ranked]]) -> list[Ranked]:
     """One ranking of what several wordings of a question found: a passage counts with the best of its scores."""
-    best: dict[str, Passage] = {}
+    best: dict[str, Ranked] = {}
     for ranking in rankings:
-        for passage in ranking:
-            held = best.get(passage.chunk.id)
-            if held is None or passage.score > held.score:
-                best[passage.chunk.id] = passage
-    return _renumbered(sorted(best.values(), key=lambda passage: (-passage.score, passage.chunk.id)))
+        for each in ranking:
+            held = best.get(each.candidate.id)
+            if held is None or each.score > held.score:
+                best[each.candidate.id] = each
+    return _ordered(best.values())
 
 
-def reranked(passages: Sequence[Passage], scores: Sequence[float], weight: float, ranking: Ranking) -> list[Passage]:
-    """`passages` in the order of their scores and, beside them, what a reranker says that these do not.
+def reranked(before: Sequence[Ranked], scores: Sequence[float], weight: float, ranking: Ranking) -> list[Ranked]:
+    """`before` in the order of their scores and, beside them, what a reranker says that these do not.
 
     Rerankers prefer some languages, too (arXiv 2604.20199), and the few passages of a language that come so far have
     been chosen by the score: their mean says nothing of its level. So a reranker's scores are compared within
@@ -136,18 +124,17 @@ def reranked(passages: Sequence[Passage], scores: Sequence[float], weight: float
     scores, on the scale of the order before, counts with `weight`.
 
     Args:
-        passages: best first.
+        before: best first.
         scores: of the reranker, one each; on whatever scale.
         weight: 0 leaves the order as it is.
     """
-    before, new = np.array([passage.score for passage in passages]), np.array(scores, dtype=np.float64)
-    languages = numbered([passage.chunk.language for passage in passages])
-    joined = joined_scores(before, new, languages, weight, ranking)
-    told = [
-        replace(passage, score=float(score), rerank_score=float(given))
-        for passage, score, given in zip(passages, joined, new, strict=True)
-    ]
-    return _renumbered(sorted(told, key=lambda passage: (-passage.score, passage.chunk.id)))
+    old, new = np.array([each.score for each in before]), np.array(scores, dtype=np.float64)
+    languages = numbered([each.candidate.language for each in before])
+    joined = joined_scores(old, new, languages, weight, ranking)
+    return _ordered(
+        replace(each, score=float(score), rerank_score=float(given))
+        for each, score, given in zip(before, joined, new, strict=True)
+    )
 
 
 def joined_scores(
@@ -274,7 +261,8 @@ def language_levels(scores: Scores, languages: NDArray[np.intp], k: int, enough:
 
 def numbered(names: Sequence[str]) -> NDArray[np.intp]:
     """(n,) a number for each name, the same for the same, from 0."""
-    return np.unique(np.array(names, dtype=str), return_inverse=True)[1].reshape(-1)
+    number = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], dtype=np.intp)
 
 
 def _means(values: NDArray[np.float64], languages: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -282,8 +270,8 @@ def _means(values: NDArray[np.float64], languages: NDArray[np.intp]) -> NDArray[
     return np.asarray((np.bincount(languages, values) / np.bincount(languages))[languages])
 
 
-def _renumbered(passages: Sequence[Passage]) -> list[Passage]:
-    return [replace(passage, rank=place) for place, passage in enumerate(passages, start=1)]
+def _ordered(ranked: Iterable[Ranked]) -> list[Ranked]:
+    return sorted(ranked, key=lambda each: (-each.score, each.candidate.id))
 
 
 def _others(scores: Scores, k: int) -> tuple[Scores, NDArray[np.intp]]:

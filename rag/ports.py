@@ -21,6 +21,7 @@ from rag.types import (
     RerankScores,
     Rewritten,
     StoredDocument,
+    StoredPassage,
     Where,
 )
 
@@ -110,6 +111,10 @@ class PassageReader(Protocol):
         Raises:
             InputError: the index separates tenants, and `where.metadata` names none.
         """
+        ...
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        """What is stored of candidates, by their ids; one that has been replaced or removed by now is left out."""
         ...
 
     def languages(self) -> Mapping[str, int]:

@@ -11,7 +11,6 @@ import regex
 
 from rag.errors import InputError
 from rag.language import parse_tag, primary
-from rag.types import Passage
 
 EVERY_OTHER: Final = "*"
 """Stands for each language that is not named itself."""
@@ -58,15 +57,15 @@ def parse(quotas: Sequence[str]) -> dict[str, Share]:
     return shares
 
 
-def apply(passages: Sequence[Passage], limit: int, shares: Mapping[str, Share]) -> list[Passage]:
-    """The `limit` best of `passages` within `shares`, in the order they came in.
+def apply(languages: Sequence[str], limit: int, shares: Mapping[str, Share]) -> list[int]:
+    """Positions of the `limit` best of some passages within `shares`, in the order they came in.
 
     First each language gets the places kept for it, for its best passages; then the best of all the others follow, no
     language beyond its most. Where that leaves places over, the best that were passed over fill them: a quota changes
     which results there are and never how many. To leave a language out, filter the search.
 
     Args:
-        passages: best first, more than `limit`, or there is nothing to choose from.
+        languages: BCP-47 tag of each passage, best first; more than `limit`, or there is nothing to choose from.
         shares: by BCP-47 tag of the passage, or `*`.
 
     Raises:
@@ -78,7 +77,6 @@ def apply(passages: Sequence[Passage], limit: int, shares: Mapping[str, Share]) 
             f"the quotas keep {kept} places, but only {limit} results are asked for: ask for {kept} or more"
         )
     every_other = shares.get(EVERY_OTHER, Share())
-    languages = [passage.chunk.language for passage in passages]
     chosen: set[int] = set()
     taken: Counter[str] = Counter()
 
@@ -100,4 +98,4 @@ def apply(passages: Sequence[Passage], limit: int, shares: Mapping[str, Share]) 
     take({language: others.get(language, 0) for language in present}, limit - len(chosen))
     take(most, limit - len(chosen))
     take({}, limit - len(chosen))
-    return [passages[position] for position in sorted(chosen)]
+    return sorted(chosen)

@@ -12,19 +12,30 @@ from time import perf_counter
 import numpy as np
 
 from rag.centring import centred
-from rag.diversity import TRANSLATION_SIMILARITY, Collapse, collapse
+from rag.diversity import TRANSLATION_SIMILARITY, Collapse
 from rag.errors import EmbeddingError, InputError, UnavailableError
 from rag.fusion import Ranking, best_of, rank, reranked
 from rag.language import asked_in
 from rag.locations import path_of
 from rag.ports import Embedder, PassageReader, QueryRewriter, Reranker
-from rag.quotas import Share, apply
-from rag.types import ANYWHERE, Embedding, MatchedTerm, Mode, Passage, SparseVector, StoredDocument, Usage, Where
+from rag.quotas import Share
+from rag.results import compared, completed, folded
+from rag.types import (
+    ANYWHERE,
+    Embedding,
+    MatchedTerm,
+    Mode,
+    Passage,
+    Ranked,
+    SparseVector,
+    StoredDocument,
+    StoredPassage,
+    Usage,
+    Where,
+)
 
-_COLLAPSE_DEPTH = 60
-"""Candidates among which rivals of a translation are looked for, at least."""
-_COLLAPSE_MOST = 1000
-"""At most: each is compared with each. Beyond, equal texts alone are folded."""
+_SEARCHES = 3
+"""At most, for one question: what a search finds may have been replaced before it is read."""
 
 
 def matches(document: StoredDocument, glob: str) -> bool:
@@ -127,14 +138,14 @@ class Retriever:
         where = self._expanded(where)
         ranking = self._ranking if mode is None else replace(self._ranking, mode=mode)
         notes = _Notes()
-        query = self._embedded(question)
-        rankings = [self._ranked(question, query, k, where, ranking)]
-        for wording, embedding in self._rewordings(question, where, notes):
-            found = self._ranked(question, embedding, k, where, ranking)
-            rankings.append([replace(passage, wording=wording) for passage in found])
-        passages = best_of(rankings) if len(rankings) > 1 else rankings[0]
-        passages = self._reranked(question, passages, ranking, notes)
-        return Retrieved(self._chosen(passages, k), ranking, tuple(notes.lines), notes.usage)
+        wordings = [(None, self._embedded(question)), *self._rewordings(question, where, notes)]
+        for left in reversed(range(_SEARCHES)):
+            ranked = self._ranked_by_all(question, wordings, k, where, ranking)
+            ranked, best, whole = self._read(ranked, k)
+            if whole or not left:
+                break
+        ranked = self._reranked(question, ranked, best, ranking, notes)
+        return Retrieved(self._chosen(ranked, best, k), ranking, tuple(notes.lines), notes.usage)
 
     def matched_terms(
         self, question: str, passages: Sequence[Embedding | None], where: Where = ANYWHERE
@@ -166,7 +177,17 @@ class Retriever:
         except EmbeddingError as error:
             raise InputError(f"the question cannot be searched for: {error}") from error
 
-    def _ranked(self, question: str, query: Embedding, k: int, where: Where, ranking: Ranking) -> list[Passage]:
+    def _ranked_by_all(
+        self, question: str, wordings: Sequence[tuple[str | None, Embedding]], k: int, where: Where, ranking: Ranking
+    ) -> list[Ranked]:
+        """All candidates of all wordings, best first; the first is the question's own, and None."""
+        rankings: list[list[Ranked]] = []
+        for wording, embedding in wordings:
+            found = self._ranked(question, embedding, k, where, ranking)
+            rankings.append([replace(each, wording=wording) for each in found] if wording is not None else found)
+        return best_of(rankings) if len(rankings) > 1 else rankings[0]
+
+    def _ranked(self, question: str, query: Embedding, k: int, where: Where, ranking: Ranking) -> list[Ranked]:
         """All candidates, best first.
 
         Args:
@@ -186,7 +207,7 @@ class Retriever:
         if centre is not None and centre.shape == query.dense.shape:  # else the store says what does not fit
             query = replace(query, dense=centred(query.dense, centre, ranking.centring))
         candidates = self._reader.candidates(query, max(self._depth, wanted), where, language_depth=of_each)
-        several = ranking.normalizes and len({candidate.chunk.language for candidate in candidates}) > 1
+        several = ranking.normalizes and len({candidate.language for candidate in candidates}) > 1
         own = asked_in(question) if several else None
         return rank(candidates, ranking, len(candidates), own_sparse=query.sparse.own_score, asked_in=own)
 
@@ -216,38 +237,40 @@ class Retriever:
                 notes.add(f"{rewriter.name}: searched also for {', '.join(map(repr, found))}", began, rewritten.usage)
             yield from found.items()
 
-    def _reranked(self, question: str, passages: list[Passage], ranking: Ranking, notes: _Notes) -> list[Passage]:
+    def _read(self, ranked: list[Ranked], k: int) -> tuple[list[Ranked], Mapping[str, StoredPassage], bool]:
+        """Of the best, what is stored, by id; `ranked` without what is gone by now; and whether nothing is."""
+        folds = self._stages.collapse != "off" and len(ranked) > 1
+        depth = max(compared(k) if folds else k, self._stages.rerank_depth if self._stages.reranker else 0)
+        ids = [each.candidate.id for each in ranked[:depth]]
+        stored = self._reader.passages(ids, with_vectors=folds) if ids else {}
+        gone = set(ids) - stored.keys()
+        return [each for each in ranked if each.candidate.id not in gone] if gone else ranked, stored, not gone
+
+    def _reranked(
+        self, question: str, ranked: list[Ranked], stored: Mapping[str, StoredPassage], ranking: Ranking, notes: _Notes
+    ) -> list[Ranked]:
         """The best in the reranker's order, the others behind them."""
         reranker, depth = self._stages.reranker, self._stages.rerank_depth
-        if reranker is None or len(passages) < 2:
-            return passages
-        best, others = passages[:depth], passages[depth:]
+        if reranker is None or len(ranked) < 2:
+            return ranked
+        best = [each for each in ranked[:depth] if each.candidate.id in stored]
         began = perf_counter()
         try:
-            given = reranker.scores(question, [passage.chunk for passage in best])
+            given = reranker.scores(question, [stored[each.candidate.id].chunk for each in best])
         except UnavailableError as error:
             notes.add(f"the reranker {reranker.name} was left out: {error}")
-            return passages
+            return ranked
         notes.spent(given.usage)
         notes.add(f"reranked {len(best)} passages with {reranker.name}", began, given.usage)
-        return reranked(best, given.scores, self._stages.rerank_weight, ranking) + others
+        return reranked(best, given.scores, self._stages.rerank_weight, ranking) + ranked[len(best) :]
 
-    def _chosen(self, passages: list[Passage], k: int) -> list[Passage]:
+    def _chosen(self, ranked: list[Ranked], stored: Mapping[str, StoredPassage], k: int) -> list[Passage]:
         """`k` different ones, places of languages kept."""
-        results, copies = passages, dict[str, tuple[Passage, ...]]()
-        if self._stages.collapse != "off" and len(passages) > 1:
-            near = passages[: min(max(_COLLAPSE_DEPTH, 3 * k), _COLLAPSE_MOST)]
-            vectors = self._reader.embeddings([passage.chunk.text_hash for passage in near])
-            groups = collapse(
-                passages, vectors, mode=self._stages.collapse, similarity=self._stages.collapse_similarity
-            )
-            results = [group.passage for group in groups]
-            copies = {group.passage.chunk.id: group.copies for group in groups if group.copies}
-        chosen = apply(results, k, self._stages.quotas) if self._stages.quotas else results[:k]
-        return [
-            replace(passage, rank=place, copies=tuple(copy.chunk for copy in copies.get(passage.chunk.id, ())))
-            for place, passage in enumerate(chosen, start=1)
-        ]
+        groups = [[position] for position in range(len(ranked))]
+        if self._stages.collapse != "off" and len(ranked) > 1:
+            near = [stored[each.candidate.id] for each in ranked[: compared(k)] if each.candidate.id in stored]
+            groups = folded(ranked, near, self._stages.collapse, self._stages.collapse_similarity)
+        return completed(ranked, groups, k, self._stages.quotas, stored, self._reader)
 
     def _expanded(self, where: Where) -> Where:
         """`where` with its source globs turned into the URIs of the documents they match."""

@@ -242,16 +242,64 @@ ANYWHERE = Where()
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage found by either vector, with both exact scores.
+    """A passage found by either vector, with both exact scores: hundreds come of a search, and few are shown.
 
     Attributes:
+        id: its chunk's, by which a store gives all the rest.
+        uri: its chunk's, and so are `language` and `text_hash`.
         dense_score: cosine similarity, -1 to 1.
         sparse_score: dot product of the lexical weights, 0 where no token is shared.
     """
 
-    chunk: Chunk
+    id: str
+    uri: str
+    language: str
+    text_hash: str
     dense_score: float
     sparse_score: float
+
+    @classmethod
+    def of(cls, chunk: Chunk, dense_score: float, sparse_score: float) -> Candidate:
+        """The candidate that a chunk is."""
+        return cls(chunk.id, chunk.uri, chunk.language, chunk.text_hash, dense_score, sparse_score)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate among others; `Passage` says what its numbers are."""
+
+    candidate: Candidate
+    score: float
+    fused_score: float = 0.0
+    level: float = 0.0
+    handicap: float = 0.0
+    rerank_score: float | None = None
+    wording: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredVector:
+    """What tells how alike passages are.
+
+    Attributes:
+        dense: float32 of shape (dimension,), unit norm.
+        terms: how many lexical weights there are beside it.
+    """
+
+    dense: NDArray[np.float32]
+    terms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPassage:
+    """All that is stored of a passage.
+
+    Attributes:
+        vector: where it was asked for.
+    """
+
+    chunk: Chunk
+    vector: StoredVector | None = None
 
 
 @dataclass(frozen=True, slots=True)

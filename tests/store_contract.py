@@ -24,7 +24,7 @@ from rag.errors import IndexMismatchError, InputError, StoreError
 from rag.identity import point_id, text_hash
 from rag.ports import PassageStore
 from rag.stores.schema import SCHEMA_VERSION
-from rag.types import Candidate, Chunk, Embedding, IndexInfo, SparseVector, Where
+from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, SparseVector, Where
 
 DIMENSION = 8
 INFO = IndexInfo(SCHEMA_VERSION, "0123456789abcdef", "tiny-model", DIMENSION)
@@ -116,13 +116,30 @@ def sparse_score(query: Embedding, passage: Embedding) -> float:
     return float(sum(weight * weights.get(token, 0.0) for token, weight in pairs))
 
 
-def identifiers(candidates: Sequence[Candidate]) -> list[str]:
-    return [candidate.chunk.id for candidate in candidates]
+def identifiers(candidates: Sequence[Candidate | Found]) -> list[str]:
+    return [candidate.id for candidate in candidates]
 
 
-def everything(store: PassageStore, where: Where | None = None) -> list[Candidate]:
-    query = make_embedding(7)
-    return store.candidates(query, 1000) if where is None else store.candidates(query, 1000, where)
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A candidate with all that is stored of it."""
+
+    chunk: Chunk
+    dense_score: float
+    sparse_score: float
+
+    @property
+    def id(self) -> str:
+        return self.chunk.id
+
+
+def everything(store: PassageStore, where: Where = ANYWHERE) -> list[Found]:
+    """All that a search finds; it searches again where something has been replaced before it was read."""
+    while True:
+        candidates = store.candidates(make_embedding(7), 1000, where)
+        stored = store.passages(identifiers(candidates))
+        if len(stored) == len(candidates):
+            return [Found(stored[each.id].chunk, each.dense_score, each.sparse_score) for each in candidates]
 
 
 class StoreContract:
@@ -162,7 +179,7 @@ class StoreContract:
             best_dense = sorted(dense, key=lambda key: -dense[key])[:30]
             best_sparse = [key for key in sorted(sparse, key=lambda key: -sparse[key])[:30] if sparse[key] > 0]
 
-            found = {candidate.chunk.id: candidate for candidate in store.candidates(query, 30)}
+            found = {candidate.id: candidate for candidate in store.candidates(query, 30)}
 
             assert set(found) == {*best_dense, *best_sparse}
             assert len(found) > 30  # the lists differ, else this says nothing about a union
@@ -218,6 +235,44 @@ class StoreContract:
         assert store.document("file:///a") is None
         assert store.embeddings(["00"]) == {}
 
+    def test_a_candidate_says_what_its_passage_does_and_leads_to_all_that_is_stored_of_it(
+        self, store: PassageStore
+    ) -> None:
+        german = make_document("file:///de", "v1", 3, language="de")
+        english = make_document("file:///en", "v1", 4, seed=2, language="en")
+        held: dict[str, tuple[Chunk, Embedding]] = {}
+        for document in (german, english):
+            put(store, document)
+            held |= {chunk.id: (chunk, embedding) for chunk, embedding in zip(*document, strict=True)}
+        found = store.candidates(make_embedding(3), 100)
+        assert set(identifiers(found)) == set(held)
+        for each in found:
+            assert each == Candidate.of(held[each.id][0], each.dense_score, each.sparse_score)
+        stored = store.passages(identifiers(found), with_vectors=True)
+        assert {identifier: each.chunk for identifier, each in stored.items()} == {
+            identifier: chunk for identifier, (chunk, _) in held.items()
+        }
+        for identifier, passage in stored.items():
+            assert passage.vector is not None
+            assert passage.vector.dense.dtype == np.float32
+            np.testing.assert_allclose(passage.vector.dense, held[identifier][1].dense, atol=1e-6)
+            assert passage.vector.terms == held[identifier][1].sparse.ids.size
+        (first,) = store.passages([found[0].id]).values()
+        assert first.vector is None
+        assert store.passages([]) == {}
+
+    def test_candidates_that_have_been_replaced_or_are_only_staged_are_left_out_when_they_are_read(
+        self, store: PassageStore
+    ) -> None:
+        put(store, make_document("file:///a", "v1", 3))
+        put(store, make_document("file:///b", "v1", 2, seed=5))
+        found = identifiers(store.candidates(make_embedding(3), 100))
+        put(store, make_document("file:///a", "v2", 3, ingested_at=2.0))
+        staged, embeddings = make_document("file:///c", "v1", 2, seed=6)
+        store.stage(staged, embeddings)
+        left = store.passages([*found, *(chunk.id for chunk in staged)])
+        assert sorted(each.chunk.uri for each in left.values()) == ["file:///b", "file:///b"]
+
     # Terms of a question that are to be weighed by the passages
 
     def test_a_question_s_terms_are_weighed_by_how_rare_they_are_among_the_live_passages(
@@ -237,7 +292,7 @@ class StoreContract:
             scored = dataclasses.replace(query, sparse=weighted(query.sparse, known))
             expected = {key: sparse_score(scored, each) for key, (_, each) in held.items()}
             best = sorted(expected, key=lambda key: -expected[key])[:5]
-            found = {each.chunk.id: each.sparse_score for each in store.candidates(query, 20)}
+            found = {each.id: each.sparse_score for each in store.candidates(query, 20)}
             assert set(best) <= set(found)
             assert len(set(expected.values())) > 20  # else nothing was told apart
             for key, score in found.items():
@@ -249,7 +304,7 @@ class StoreContract:
         query = Embedding(make_embedding(5).dense, question)
 
         def weight_of_the_term() -> float:
-            scores = {each.chunk.id: each.sparse_score for each in store.candidates(query, 50)}
+            scores = {each.id: each.sparse_score for each in store.candidates(query, 50)}
             of_passage = dict(zip(first[1][0].sparse.ids.tolist(), first[1][0].sparse.weights.tolist(), strict=True))
             return float(scores[first[0][0].id] / of_passage[SHARED_TERM])
 
@@ -266,9 +321,9 @@ class StoreContract:
         put(shared, ops)
         query = make_question(1)
         where = Where(metadata={"team": "ops"})
-        before = {each.chunk.id: each.sparse_score for each in shared.candidates(query, 50, where)}
+        before = {each.id: each.sparse_score for each in shared.candidates(query, 50, where)}
         put(shared, make_terms("file:///law", 50, seed=2, metadata={"team": "law"}))
-        assert before == {each.chunk.id: each.sparse_score for each in shared.candidates(query, 50, where)}
+        assert before == {each.id: each.sparse_score for each in shared.candidates(query, 50, where)}
         assert max(before.values()) > 0
 
     def test_an_empty_index_and_a_question_without_terms_are_no_error(self, store: PassageStore) -> None:
@@ -318,20 +373,20 @@ class StoreContract:
             put(store, (far, [opposite] * count))
         staged, _ = make_document("file:///staged", "v1", 8, language="ru")
         store.stage(staged, [query] * 8)
-        assert {each.chunk.language for each in store.candidates(query, 3)} == {"en"}
+        assert {each.language for each in store.candidates(query, 3)} == {"en"}
 
         def counted(**given: Any) -> Counter[str]:
-            return Counter(each.chunk.language for each in store.candidates(query, 3, language_depth=4, **given))
+            return Counter(each.language for each in store.candidates(query, 3, language_depth=4, **given))
 
         found = counted()
         assert found["de"] == found["ja"] == 4
         assert found == {"en": 4, "de": 4, "ja": 4, "bn": 1, "ko": 2}
         assert set(counted(where=Where(languages=("de", "bn")))) == {"de", "bn"}
         assert set(counted(where=Where(not_languages=("en", "de")))) == {"ja", "bn", "ko"}
-        of_all = {each.chunk.id: each for each in store.candidates(query, 1000)}
+        of_all = {each.id: each for each in store.candidates(query, 1000)}
         for each in store.candidates(query, 3, language_depth=4):
             assert (each.dense_score, each.sparse_score) == pytest.approx(
-                (of_all[each.chunk.id].dense_score, of_all[each.chunk.id].sparse_score), abs=1e-5
+                (of_all[each.id].dense_score, of_all[each.id].sparse_score), abs=1e-5
             )
 
     def test_beyond_the_most_frequent_languages_the_others_share(self, store: PassageStore) -> None:
@@ -340,7 +395,7 @@ class StoreContract:
         for at, language in enumerate(names):
             chunks, embeddings = make_document(f"file:///{language}", "v1", 3 if at < 36 else 2, language=language)
             put(store, (chunks, embeddings))
-        found = Counter(each.chunk.language for each in store.candidates(query, 1, language_depth=2))
+        found = Counter(each.language for each in store.candidates(query, 1, language_depth=2))
         assert [found[language] >= 2 for language in names[:32]] == [True] * 32
         assert sum(found[language] for language in names[32:]) >= 16
         assert list(store.languages()) == names

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from rag.diversity import Collapse, Collapsed, collapse
+from rag import diversity
+from rag.diversity import Collapse
 from rag.ports import Embedder
-from rag.types import Chunk, Embedding, Passage, SparseVector
+from rag.types import Chunk, Passage, StoredVector
 from tests.samples import a_chunk
 
 LEAFLET = {
@@ -41,9 +45,21 @@ LEAFLET = {
 }
 
 
-def an_embedding(dense: np.ndarray, tokens: int = 20) -> Embedding:
-    unit = (dense / np.linalg.norm(dense)).astype(np.float32)
-    return Embedding(unit, SparseVector(np.arange(tokens, dtype=np.uint32), np.ones(tokens, dtype=np.float32)))
+@dataclass(frozen=True)
+class Collapsed:
+    """One result: a passage and the others that say the same."""
+
+    passage: Passage
+    copies: tuple[Passage, ...]
+
+
+def collapse(passages: Sequence[Passage], vectors: dict[str, StoredVector], **given: Any) -> list[Collapsed]:
+    groups = diversity.collapse([passage.chunk for passage in passages], vectors, **given)
+    return [Collapsed(passages[first], tuple(passages[other] for other in others)) for first, *others in groups]
+
+
+def a_vector(dense: np.ndarray, terms: int = 20) -> StoredVector:
+    return StoredVector((dense / np.linalg.norm(dense)).astype(np.float32), terms)
 
 
 def ranked(chunks: list[Chunk]) -> list[Passage]:
@@ -54,14 +70,17 @@ def ranks(found: list[Collapsed]) -> list[list[int]]:
     return [[each.passage.rank, *(copy.rank for copy in each.copies)] for each in found]
 
 
-def embedded(embedder: Embedder, texts: list[tuple[str, str]]) -> tuple[list[Passage], dict[str, Embedding]]:
+def embedded(embedder: Embedder, texts: list[tuple[str, str]]) -> tuple[list[Passage], dict[str, StoredVector]]:
     """Passages of (language, text), each its own document, and their vectors."""
     chunks = [
         a_chunk(text=text, language=language, text_hash=f"hash {n}", uri=f"file:///flat/{n}.txt")
         for n, (language, text) in enumerate(texts)
     ]
     vectors = embedder.embed_passages([text for _, text in texts])
-    return ranked(chunks), {chunk.text_hash: vector for chunk, vector in zip(chunks, vectors, strict=True)}
+    return ranked(chunks), {
+        chunk.text_hash: StoredVector(each.dense, len(each.sparse.ids))
+        for chunk, each in zip(chunks, vectors, strict=True)
+    }
 
 
 # A made-up space: what all passages share, two topics that share much, the shift of each language, and twelve
@@ -71,7 +90,7 @@ TOPICS = ((1.0, 0.0), (0.6, 0.8))
 SHIFT = {"en": (0.0, 0.0), "de": (0.3, 0.0), "ja": (0.0, 0.3)}
 
 
-def a_pool(**texts: str) -> tuple[list[Passage], dict[str, Embedding]]:
+def a_pool(**texts: str) -> tuple[list[Passage], dict[str, StoredVector]]:
     """18 passages: 1, 2, 3 the first topic in en, de, ja; 4, 5, 6 the second; 7 to 18 of each language four others.
 
     Args:
@@ -85,7 +104,7 @@ def a_pool(**texts: str) -> tuple[list[Passage], dict[str, Embedding]]:
         topic = TOPICS[place // 3] if place < 6 else (0.0, 0.0)
         own = np.eye(12)[place - 6] if place >= 6 else np.zeros(12)
         chunks.append(a_chunk(text=text, language=language, text_hash=key, uri=f"file:///flat/{place}.txt"))
-        vectors[key] = an_embedding(np.array([*SHARED, *topic, *SHIFT[language], *own]))
+        vectors[key] = a_vector(np.array([*SHARED, *topic, *SHIFT[language], *own]))
     return ranked(chunks), vectors
 
 
@@ -95,12 +114,12 @@ def topics(found: list[Collapsed]) -> list[list[int]]:
     return [group for group in ranks(found) if group[0] < 7]
 
 
-def a_random_pool(seed: int) -> tuple[list[Passage], dict[str, Embedding]]:
+def a_random_pool(seed: int) -> tuple[list[Passage], dict[str, StoredVector]]:
     """40 passages of 9 topics in 4 languages, some equal, some near-copies, some without a vector."""
     rng = np.random.default_rng(seed)
     subjects = rng.normal(size=(9, 12)) + 1.0
     chunks: list[Chunk] = []
-    vectors: dict[str, Embedding] = {}
+    vectors: dict[str, StoredVector] = {}
     for n in range(40):
         topic, language = int(rng.integers(9)), str(rng.choice(["en", "de", "ja", "und"]))
         text_hash = f"{topic} {language} {rng.integers(3)}"
@@ -108,7 +127,7 @@ def a_random_pool(seed: int) -> tuple[list[Passage], dict[str, Embedding]]:
         chunks.append(a_chunk(ordinal=n, text=text, language=language, text_hash=text_hash))
         if text_hash not in vectors and rng.random() < 0.8:
             noise = rng.choice([0.02, 0.4]) * rng.normal(size=12)
-            vectors[text_hash] = an_embedding(subjects[topic] + noise, int(rng.integers(10, 40)))
+            vectors[text_hash] = a_vector(subjects[topic] + noise, int(rng.integers(10, 40)))
     return ranked(chunks), vectors
 
 
@@ -142,21 +161,21 @@ def test_translations_become_one_result_under_the_best_ranked() -> None:
 def test_another_number_speaks_against_a_translation_and_other_digits_do_not(number: str, together: bool) -> None:
     passages, vectors = a_pool(first_en=number)
     rival = a_chunk(text="Noch etwas anderes", language="de", text_hash="rival", uri="file:///flat/rival.txt")
-    vectors["rival"] = an_embedding(np.array([*SHARED, 0.95, 0.3, *SHIFT["de"], *np.zeros(12)]))
+    vectors["rival"] = a_vector(np.array([*SHARED, 0.95, 0.3, *SHIFT["de"], *np.zeros(12)]))
     pool = [*passages[:2], *passages[6:], Passage(19, rival, 0.0, 0.5, 0.1)]
     assert topics(collapse(pool, vectors)) == ([[1, 2]] if together else [[1], [2]])
 
 
 def test_a_text_of_another_length_is_no_translation() -> None:
     passages, vectors = a_pool()
-    vectors["second_de"] = an_embedding(vectors["second_de"].dense, tokens=41)
+    vectors["second_de"] = a_vector(vectors["second_de"].dense, terms=41)
     assert topics(collapse(passages, vectors)) == [[1, 2, 3], [4, 6], [5]]
 
 
 def test_two_passages_of_one_language_are_never_translations_of_each_other() -> None:
     passages, vectors = a_pool()
     again = a_chunk(text="first_en 24 once more", language="en", text_hash="again", uri="file:///flat/again.txt")
-    vectors["again"] = an_embedding(vectors["first_en"].dense + 0.3 * vectors["a_en"].dense)
+    vectors["again"] = a_vector(vectors["first_en"].dense + 0.3 * vectors["a_en"].dense)
     found = collapse([*passages, Passage(19, again, 0.0, 0.5, 0.1)], vectors, similarity=0.0)
     assert any(each.copies for each in found)
     for each in found:
@@ -238,8 +257,8 @@ def test_near_copies_of_one_language_are_folded_when_letters_numbers_and_vectors
     first = a_chunk(text=COPY.format(24), text_hash="a", ordinal=0)
     second = a_chunk(text=text, text_hash="b", ordinal=1)
     vectors = {
-        "a": an_embedding(np.array([1.0, 0.0])),
-        "b": an_embedding(np.array([cosine, np.sqrt(1 - cosine**2)])),
+        "a": a_vector(np.array([1.0, 0.0])),
+        "b": a_vector(np.array([cosine, np.sqrt(1 - cosine**2)])),
     }
     for mode in ("near", "translations"):
         found = collapse(ranked([first, second]), vectors, mode=mode)
@@ -256,7 +275,7 @@ def test_a_copy_does_not_hide_that_its_original_is_a_translation() -> None:
 def test_without_a_vector_only_equal_texts_are_folded() -> None:
     chunks = [a_chunk(ordinal=n, text="All the same.", text_hash=text_hash) for n, text_hash in enumerate("aba")]
     assert ranks(collapse(ranked(chunks), {})) == [[1, 3], [2]]
-    assert ranks(collapse(ranked(chunks), {"a": an_embedding(np.ones(2))})) == [[1, 3], [2]]
+    assert ranks(collapse(ranked(chunks), {"a": a_vector(np.ones(2))})) == [[1, 3], [2]]
 
 
 def test_each_mode_folds_what_its_name_says() -> None:

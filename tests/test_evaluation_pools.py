@@ -77,7 +77,7 @@ def test_documents_in_one_language_make_no_case(tmp_path: Path) -> None:
 
 def candidate(name: str, dense: float, sparse: float, language: str) -> Candidate:
     chunk = Chunk(name, "u", "v", 0, 1, "t", 0, 1, "t", (), None, language, language, "txt", "h", 0.0)
-    return Candidate(chunk, dense, sparse)
+    return Candidate.of(chunk, dense, sparse)
 
 
 rankings = st.one_of(
@@ -121,9 +121,7 @@ def test_documents_come_in_the_order_of_fusion_ties_and_documents_left_out_inclu
     given = np.array([dense]), np.array([sparse]), np.array([0.5]), np.array([left_out]), numbered(languages), own
     found = [f"{at:02}" for at in next(order(*given, ranking))[0]]
     there = [candidate(f"{at:02}", d, s, language) for at, (d, s, out, language) in enumerate(scores) if not out]
-    assert found == [
-        passage.chunk.id for passage in rank(there, ranking, len(scores), own_sparse=0.5, asked_in=asked_in)
-    ]
+    assert found == [each.candidate.id for each in rank(there, ranking, len(scores), own_sparse=0.5, asked_in=asked_in)]
 
 
 def embedding(dense: list[float], sparse: dict[int, float]) -> Embedding:

@@ -259,8 +259,9 @@ class IndexStates(RuleBasedStateMachine):
             documents = {document.uri: document for document in store.documents()}
             chunks = {uri: list(store.chunks(uri)) for uri in documents}
             found = defaultdict(list)
-            for candidate in store.candidates(vector("pump"), 1000):
-                found[candidate.chunk.uri].append(candidate.chunk)
+            ids = [candidate.id for candidate in store.candidates(vector("pump"), 1000)]
+            for passage in store.passages(ids).values():
+                found[passage.chunk.uri].append(passage.chunk)
             if with_points:
                 with store._use() as shard:  # all of it, whatever its state
                     points = list(shard.scroll({}, with_embedding=True))

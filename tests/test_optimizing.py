@@ -110,12 +110,12 @@ def test_an_optimized_index_answers_as_before_from_its_graphs(large: EdgeStore, 
     after = _answers(large)
     shares = []
     for then, now in zip(before, after, strict=True):
-        exact = {each.chunk.id: each for each in then}
+        exact = {each.id: each for each in then}
         shares.append(np.mean([each in exact for each in identifiers(now)]))
         for each in now:
-            if each.chunk.id in exact:
-                assert each.dense_score == pytest.approx(exact[each.chunk.id].dense_score, abs=1e-5)
-                assert each.sparse_score == pytest.approx(exact[each.chunk.id].sparse_score, abs=1e-5)
+            if each.id in exact:
+                assert each.dense_score == pytest.approx(exact[each.id].dense_score, abs=1e-5)
+                assert each.sparse_score == pytest.approx(exact[each.id].sparse_score, abs=1e-5)
         assert len(now) > 0.9 * len(then)
     assert np.mean(shares) > 0.95
 
@@ -152,7 +152,7 @@ def test_an_optimized_index_is_written_and_optimized_again(large: EdgeStore, fol
         "file:///ja": ("v1", size),
     }
     found = large.candidates(make_embedding(5007, dimension=DIMENSION), 5)
-    assert max(found, key=lambda each: each.dense_score).chunk.id == chunks[7].id
+    assert max(found, key=lambda each: each.dense_score).id == chunks[7].id
 
 
 def test_an_index_laid_out_by_an_older_version_is_searched_and_optimized(folder: Path) -> None:

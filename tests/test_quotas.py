@@ -6,16 +6,11 @@ import pytest
 
 from rag.errors import InputError
 from rag.quotas import Share, apply, parse
-from rag.types import Passage
-from tests.samples import a_passage
-
-
-def of(languages: str) -> list[Passage]:
-    return [a_passage(rank, language=language, ordinal=rank) for rank, language in enumerate(languages.split(), 1)]
 
 
 def chosen(languages: str, limit: int, *quotas: str) -> list[int]:
-    return [passage.rank for passage in apply(of(languages), limit, parse(quotas))]
+    """Ranks, from 1."""
+    return [1 + position for position in apply(languages.split(), limit, parse(quotas))]
 
 
 def test_exact_lower_and_upper_bounds_can_be_written() -> None:
@@ -44,7 +39,7 @@ def test_a_language_with_two_quotas_is_refused() -> None:
 
 def test_more_kept_places_than_results_are_refused() -> None:
     with pytest.raises(InputError, match="keep 4 places, but only 3"):
-        apply(of("de de en en"), 3, parse(["de=2", "en=2-"]))
+        apply(["de", "de", "en", "en"], 3, parse(["de=2", "en=2-"]))
 
 
 def test_kept_places_go_to_the_best_of_a_language_and_displace_the_last() -> None:

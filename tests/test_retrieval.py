@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,14 +16,15 @@ import pytest
 from ingest import ingest
 from rag import Settings, build
 from rag.centring import centred
+from rag.diversity import Collapse
 from rag.evaluation.datasets import Dataset, DatasetDocument, DatasetQuestion
 from rag.evaluation.pools import Pool
 from rag.evaluation.scoring import ExactRanker, vectors
 from rag.fusion import Ranking
 from rag.ports import Embedder, PassageStore
-from rag.retrieval import Retriever
+from rag.retrieval import Retriever, Stages
 from rag.stores.edge import EdgeStore
-from rag.types import IndexInfo, Mode
+from rag.types import IndexInfo, Mode, StoredPassage
 from tests.samples import a_chunk
 
 LIBRARY = Path(__file__).parent.parent / "demo" / "library"
@@ -110,3 +112,44 @@ def test_a_change_is_seen_by_the_next_question(pocket: Embedder, tmp_path: Path)
             scores = {passage.chunk.uri: passage.dense_score for passage in retriever.retrieve(asked, k=2)}
             moved = centred(pocket.embed_query(asked).dense, np.mean(held[:count], axis=0), 0.5)
             assert scores["file:///1"] == pytest.approx(float(moved @ held[0]), abs=1e-5)
+
+
+class Overtaken(EdgeStore):
+    """A store in which something happens between a search and the reading of what it found, a few times."""
+
+    happens: Sequence[Callable[[], None]] = ()
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        if self.happens:
+            first, *self.happens = self.happens
+            first()
+        return super().passages(ids, with_vectors=with_vectors)
+
+
+@pytest.mark.parametrize("collapse", ["translations", "off"])
+def test_a_document_that_is_replaced_during_a_search_is_found_in_its_new_version(
+    pocket: Embedder, tmp_path: Path, collapse: Collapse
+) -> None:
+    def put(uri: str, version: str, text: str) -> None:
+        chunk = a_chunk(uri=uri, version=version, text=text, language="en", text_hash=text)
+        index.stage([chunk], pocket.embed_passages([text]))
+        index.commit(uri, version)
+
+    with closing(Overtaken(tmp_path)) as index:
+        index.prepare(IndexInfo(1, pocket.fingerprint, "pocket-m3", pocket.dimension))
+        put("file:///oven", "1", "The oven is cleaned on Mondays.")
+        put("file:///mixer", "1", "The mixer is cleaned on Fridays.")
+        retriever = Retriever(pocket, index, Ranking(), stages=Stages(collapse=collapse))
+        index.happens = [lambda: put("file:///oven", "2", "The oven is cleaned on Sundays.")]
+        found = retriever.retrieve("When is the oven cleaned?", k=2)
+        assert [each.rank for each in found] == [1, 2]
+        assert {(each.chunk.uri, each.chunk.version) for each in found} == {
+            ("file:///oven", "2"),
+            ("file:///mixer", "1"),
+        }
+        # Where there is no end to it, the others are found all the same.
+        index.happens = [
+            partial(put, "file:///oven", version, f"The oven is cleaned on day {version}.") for version in "3456"
+        ]
+        found = retriever.retrieve("When is the oven cleaned?", k=2)
+        assert [(each.rank, each.chunk.uri) for each in found] == [(1, "file:///mixer")]

@@ -11,6 +11,7 @@ import pytest
 
 from rag.errors import IndexMismatchError, StoreError
 from rag.identity import point_id
+from rag.stores.points import candidates_of
 from rag.stores.schema import (
     LIVE,
     STAGED,
@@ -18,7 +19,6 @@ from rag.stores.schema import (
     chunk_of,
     document_of,
     newest_versions,
-    one_version_a_document,
     payload_of,
     require_match,
     require_query,
@@ -100,9 +100,8 @@ def test_the_version_ingested_last_wins_whatever_the_order() -> None:
     other = make_chunk("file:///b", version="x", ingested_at=0.0)
     for chunks in ([old, new, other], [other, new, old]):
         assert newest_versions(chunks) == {old.uri: "a", other.uri: "x"}
-        candidates = [Candidate(chunk, 0.0, 0.0) for chunk in chunks]
-        kept = [each.chunk for each in one_version_a_document(candidates)]
-        assert kept == [chunk for chunk in chunks if chunk is not old]
+        kept = candidates_of([(chunk.id, payload_of(chunk, LIVE), 0.1, 0.2) for chunk in chunks])
+        assert kept == sorted((Candidate.of(each, 0.1, 0.2) for each in (new, other)), key=lambda each: each.id)
 
 
 def test_versions_ingested_at_the_same_time_are_told_apart_the_same_way_each_time() -> None:

@@ -27,7 +27,7 @@ from qdrant_client import QdrantClient, models
 
 from rag.errors import IndexMismatchError, IndexMissingError, StoreError
 from rag.ports import PassageStore
-from rag.stores.schema import SCHEMA_VERSION
+from rag.stores.schema import CANDIDATE_FIELDS, SCHEMA_VERSION
 from rag.stores.server import LEASE_SECONDS, ServerStore
 from rag.stores.server_connection import server_at
 from rag.stores.server_metadata import collections_on
@@ -380,7 +380,7 @@ def test_a_search_is_one_round_trip_with_the_whole_filter_everywhere_and_exact_s
     by_dense, by_sparse = search.arguments["requests"]
     assert (by_dense.using, by_sparse.using) == ("dense", "sparse")
     assert by_dense.params.exact is True
-    assert (by_dense.with_payload, by_sparse.with_payload) == (True, False)
+    assert (by_dense.with_payload, by_sparse.with_payload) == (list(CANDIDATE_FIELDS), False)
     assert by_dense.prefetch == by_sparse.prefetch
     filters = [each.filter for request in (by_dense, by_sparse) for each in (request, *request.prefetch)]
     assert len(filters) == 6

@@ -120,11 +120,11 @@ def test_a_document_of_an_index_stands_where_its_best_passage_does() -> None:
     documents = tuple(DatasetDocument(uri, "en", "", uri) for uri in ("u:long", "u:right"))
     question = DatasetQuestion("q", "en", "?", "q", {"u:right": 1})
     # Twelve passages of the other document are before the right one; they are one document.
-    found = [Candidate(a_chunk(uri="u:long", ordinal=n, language="en"), 0.9 - n / 100, 0.0) for n in range(12)]
+    found = [Candidate.of(a_chunk(uri="u:long", ordinal=n, language="en"), 0.9 - n / 100, 0.0) for n in range(12)]
     found += [
-        Candidate(a_chunk(uri="u:right", ordinal=n, language="en"), dense, 0.0) for n, dense in ((0, 0.5), (1, 0.1))
+        Candidate.of(a_chunk(uri="u:right", ordinal=n, language="en"), dense, 0.0) for n, dense in ((0, 0.5), (1, 0.1))
     ]
-    found.append(Candidate(a_chunk(uri="u:came-meanwhile", language="en"), 0.2, 0.0))
+    found.append(Candidate.of(a_chunk(uri="u:came-meanwhile", language="en"), 0.2, 0.0))
     dataset = Dataset("index", documents, (question,))
     shown: list[tuple[int, int]] = []
     candidates = of_index(dataset, lambda at: found, [1.0] * len(dataset.questions), lambda *done: shown.append(done))
@@ -137,7 +137,7 @@ def test_a_document_of_an_index_stands_where_its_best_passage_does() -> None:
 def test_a_language_in_which_nothing_was_found_counts_for_nothing() -> None:
     documents = (DatasetDocument("u:de", "de", "", "one"), DatasetDocument("u:en", "en", "", "one"))
     dataset = Dataset("index", documents, (DatasetQuestion("q", "en", "?", "q", {"u:en": 1}),))
-    found = [Candidate(a_chunk(uri="u:en", language="en"), 0.9, 0.0)]
+    found = [Candidate.of(a_chunk(uri="u:en", language="en"), 0.9, 0.0)]
     measured = try_all(
         dataset, of_index(dataset, lambda at: found, [1.0] * len(dataset.questions)), [WEIGHTED, Ranking()], "pairs"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ _TEXTS_AT_ONCE = 64
 class TokenEmbedder(Embedder, Protocol):
     """An embedder that makes vectors of tokens, too."""
 
-    def embed_passages(self, texts: Sequence[str], **options: Any) -> list[Embedding]:
-        """With `colbert=True`, `Embedding.colbert` is filled."""
+    def embed_passages(self, texts: Sequence[str], *, colbert: bool = False) -> list[Embedding]:
+        """With `colbert`, `Embedding.colbert` is filled."""
         ...
 
 

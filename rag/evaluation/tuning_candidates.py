@@ -137,7 +137,7 @@ def of_index(
     for at in range(len(dataset.questions)):
         by_language: dict[str, list[Candidate]] = {}
         for candidate in fetch(at):
-            by_language.setdefault(candidate.chunk.language, []).append(candidate)
+            by_language.setdefault(candidate.language, []).append(candidate)
         found.append(by_language)
         if on_progress:
             on_progress(at + 1, len(dataset.questions))
@@ -153,7 +153,7 @@ def of_index(
         for name, start in zip(names, starts, strict=False):
             for column, candidate in enumerate(row.get(name, ()), start=start):
                 dense[at, column], sparse[at, column] = candidate.dense_score, candidate.sparse_score
-                document = positions.get(candidate.chunk.uri, -1)
+                document = positions.get(candidate.uri, -1)
                 holders[at, column] = columns.setdefault(document, len(columns))
         held.append(list(columns))
     documents = np.full((len(found), max(1, *map(len, held))), -1, np.intp)

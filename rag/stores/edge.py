@@ -27,7 +27,7 @@ from rag.stores.index_folder import IndexFolder
 from rag.stores.inspection import by_state, inspected
 from rag.stores.language_shares import most_first, shares
 from rag.stores.optimizing import WORTHWHILE, optimize_elsewhere
-from rag.stores.points import StoredPoint, candidates_of, chunks_of
+from rag.stores.points import StoredPoint, candidates_of, chunks_of, passages_of
 from rag.stores.samples import Samples
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
@@ -45,7 +45,17 @@ from rag.stores.schema import (
 )
 from rag.stores.shard_switch import ShardSwitch
 from rag.stores.tenants import require_own, tenant_of
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
+from rag.types import (
+    ANYWHERE,
+    Candidate,
+    Chunk,
+    Embedding,
+    IndexInfo,
+    InspectedPoint,
+    StoredDocument,
+    StoredPassage,
+    Where,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -114,8 +124,13 @@ class EdgeStore:
         query = self._samples.weighted(query, tenant)
         with self._use() as shard:
             some = shares(shard.languages(), selected, language_depth, complete=True) if language_depth else []
-            union, sparse_scores = shard.nearest(query, depth, selected, some)
-        return candidates_of(union, sparse_scores)
+            found = shard.nearest(query, depth, selected, some)
+        return candidates_of(found)
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        """What is stored of candidates, by their ids; one that has been replaced or removed by now is left out."""
+        with self._use() as shard:
+            return passages_of(shard.retrieve(ids, with_vectors))
 
     def languages(self) -> Mapping[str, int]:
         """Languages of the passages → about how many passages each has, most first."""

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from rag.errors import IndexMismatchError, IndexMissingError, RagError, StoreError
 from rag.ports import PassageStore
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
+from rag.types import (
+    ANYWHERE,
+    Candidate,
+    Chunk,
+    Embedding,
+    IndexInfo,
+    InspectedPoint,
+    StoredDocument,
+    StoredPassage,
+    Where,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +109,10 @@ class CurrentStore:
     ) -> list[Candidate]:
         """As the port says."""
         return self._read(lambda store: store.candidates(query, depth, where, language_depth=language_depth))
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        """As the port says."""
+        return self._read(lambda store: store.passages(ids, with_vectors=with_vectors))
 
     def languages(self) -> Mapping[str, int]:
         """As the port says."""

@@ -50,6 +50,7 @@ class IndexFolder:
         self.shard_in_creation = path / "shard.creating"
         self._info = path / "index.json"
         self._commit = path / "commit.json"
+        self._known: tuple[tuple[int, int, int], IndexInfo] | None = None  # the file's stamp, and what it said
 
     def info(self) -> IndexInfo:
         """What the index was made with.
@@ -60,12 +61,16 @@ class IndexFolder:
         """
         with _file_errors("read", self._info):
             try:
+                status = self._info.stat()
+                stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._known is not None and self._known[0] == stamp:
+                    return self._known[1]
                 content = self._info.read_bytes()
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise IndexMissingError(f"there is no index in {self.path}: make one with `ingest PATH…`") from error
         fields = _object(content)
         try:
-            return IndexInfo(
+            found = IndexInfo(
                 schema_version=_integer(fields["schema_version"]),
                 fingerprint=_string(fields["fingerprint"]),
                 model=_string(fields["model"]),
@@ -76,6 +81,8 @@ class IndexFolder:
             raise StoreError(
                 f"{self._info} is damaged or of another program: restore it, or ingest again into another --collection"
             ) from error
+        self._known = (stamp, found)
+        return found
 
     def create(self) -> None:
         """Makes the folder, unless it is there.

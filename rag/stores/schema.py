@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rag.errors import IndexMismatchError, StoreError
 from rag.identity import point_id
 from rag.stores.tenants import require_tenant_key
-from rag.types import Candidate, Chunk, Embedding, IndexInfo, StoredDocument, Where
+from rag.types import Chunk, Embedding, IndexInfo, StoredDocument, Where
 
 SCHEMA_VERSION = 1
 """Version of the payload's layout."""
@@ -39,6 +39,8 @@ KEYWORD_FIELDS = ("uri", "version", "state", LANGUAGE, "text_hash")
 """Payload fields with a keyword index: every field that a search, a commit or a reuse of vectors filters by."""
 INTEGER_FIELDS = ("ordinal",)
 """Payload fields with an integer index: chunk 0 stands for its document in listings."""
+CANDIDATE_FIELDS = ("uri", "version", LANGUAGE, "text_hash", "ingested_at")
+"""Payload fields that make a `Candidate`, and tell which version of its document is the newest."""
 DOCUMENT_FIELDS = (
     "uri",
     "version",
@@ -126,7 +128,7 @@ def chunk_of(identifier: str, payload: Mapping[str, Any]) -> Chunk:
             metadata=payload["metadata"],
         )
     except KeyError as error:
-        raise _foreign_point(identifier, error) from error
+        raise foreign_point(identifier, error) from error
 
 
 def document_of(identifier: str, payload: Mapping[str, Any]) -> StoredDocument:
@@ -147,10 +149,11 @@ def document_of(identifier: str, payload: Mapping[str, Any]) -> StoredDocument:
             metadata=payload["metadata"],
         )
     except KeyError as error:
-        raise _foreign_point(identifier, error) from error
+        raise foreign_point(identifier, error) from error
 
 
-def _foreign_point(identifier: str, error: KeyError) -> StoreError:
+def foreign_point(identifier: str, error: KeyError) -> StoreError:
+    """Says that a field is missing."""
     return StoreError(
         f"point {identifier} of the index has no field {error}: another program wrote it; "
         "ingest again into another --collection"
@@ -182,16 +185,15 @@ def selection_of(where: Where) -> Selection | None:
 
 def newest_versions(found: Iterable[Chunk | StoredDocument]) -> dict[str, str]:
     """The version of each uri that was ingested last; a tie goes to the greater version, always the same."""
-    newest: dict[str, tuple[float, str]] = {}
-    for item in found:
-        newest[item.uri] = max(newest.get(item.uri, (-math.inf, "")), (item.ingested_at, item.version))
-    return {uri: version for uri, (_, version) in newest.items()}
+    return newest((item.uri, item.ingested_at, item.version) for item in found)
 
 
-def one_version_a_document(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates without those of a document's older versions, in the order given."""
-    newest = newest_versions(candidate.chunk for candidate in candidates)
-    return [candidate for candidate in candidates if newest[candidate.chunk.uri] == candidate.chunk.version]
+def newest(found: Iterable[tuple[str, float, str]]) -> dict[str, str]:
+    """`newest_versions` of uris, times of ingestion and versions."""
+    last: dict[str, tuple[float, str]] = {}
+    for uri, ingested_at, version in found:
+        last[uri] = max(last.get(uri, (-math.inf, "")), (ingested_at, version))
+    return {uri: version for uri, (_, version) in last.items()}
 
 
 def require_match(found: IndexInfo, expected: IndexInfo) -> None:

@@ -25,7 +25,7 @@ from rag.bm25 import TermCounts
 from rag.errors import IndexMissingError, RagError, StoreError
 from rag.stores.inspection import by_state, inspected
 from rag.stores.language_shares import most_first, shares
-from rag.stores.points import StoredPoint, candidates_of, chunks_of
+from rag.stores.points import StoredPoint, candidates_of, chunks_of, passages_of
 from rag.stores.samples import Samples
 from rag.stores.schema import (
     DOCUMENT_FIELDS,
@@ -43,7 +43,17 @@ from rag.stores.schema import (
 from rag.stores.server_collection import ServerCollection
 from rag.stores.server_connection import ServerConnection
 from rag.stores.tenants import require_own, tenant_of
-from rag.types import ANYWHERE, Candidate, Chunk, Embedding, IndexInfo, InspectedPoint, StoredDocument, Where
+from rag.types import (
+    ANYWHERE,
+    Candidate,
+    Chunk,
+    Embedding,
+    IndexInfo,
+    InspectedPoint,
+    StoredDocument,
+    StoredPassage,
+    Where,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -166,8 +176,12 @@ class ServerStore:
         query = self._samples.weighted(query, tenant)
         # A language that has come in since they were counted shares with the rare ones.
         some = shares(self._languages(), selected, language_depth, complete=False) if language_depth else []
-        union, sparse_scores = self._collection.nearest(query, depth, selected, some)
-        return candidates_of(union, sparse_scores)
+        return candidates_of(self._collection.nearest(query, depth, selected, some))
+
+    def passages(self, ids: Sequence[str], *, with_vectors: bool = False) -> Mapping[str, StoredPassage]:
+        """What is stored of candidates, by their ids; one that has been replaced or removed by now is left out."""
+        self._index()
+        return passages_of(self._collection.retrieve(ids, with_vectors))
 
     def languages(self) -> Mapping[str, int]:
         """Languages of the passages → about how many passages each has, most first."""

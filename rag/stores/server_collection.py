@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rag.errors import RagError
 from rag.stores.inspection import engine_id
 from rag.stores.language_shares import Share
-from rag.stores.points import StoredPoint, embedding_of, terms_of
+from rag.stores.points import Scored, StoredPoint, embedding_of, terms_of, vector_of
 from rag.stores.schema import (
+    CANDIDATE_FIELDS,
     DENSE,
     INTEGER_FIELDS,
     KEYWORD_FIELDS,
@@ -261,9 +262,7 @@ class ServerCollection:
         )
         return {str(hit.value): hit.count for hit in found.hits}
 
-    def nearest(
-        self, query: Embedding, depth: int, selected: Selection, shares: Sequence[Share] = ()
-    ) -> tuple[list[StoredPoint], dict[str, float]]:
+    def nearest(self, query: Embedding, depth: int, selected: Selection, shares: Sequence[Share] = ()) -> list[Scored]:
         """The union of the `depth` best by either vector and of the nearest of each share, as many as it says.
 
         The same prefetches, each with the whole filter, are ranked once by each vector, so that every point of the
@@ -272,8 +271,7 @@ class ServerCollection:
         int8 vectors, whose choice is corrected by the originals of twice as many.
 
         Returns:
-            The union with payloads and cosines, best first; and the dot products of the sparse vectors by point id,
-            without the points that share no token with the query.
+            The union, best by the dense vectors first; the sparse score is 0 where no token is shared.
         """
         from qdrant_client import models
 
@@ -300,15 +298,40 @@ class ServerCollection:
                 limit=depth * len(rankings) + sum(count for _, count in shares),
                 filter=condition,
                 params=models.SearchParams(exact=True) if ranking.using == DENSE and not local else None,
-                with_payload=ranking.using == DENSE,  # the second list holds the same points
+                # The second list holds the same points.
+                with_payload=list(CANDIDATE_FIELDS) if ranking.using == DENSE else False,
             )
             for ranking in rankings
         ]
         by_dense, *by_sparse = self._connection.read(
             "search", lambda client: client.query_batch_points(self.name, requests)
         )
-        union = [StoredPoint(str(point.id), point.payload or {}, point.score) for point in by_dense.points]
-        return union, {str(point.id): point.score for answer in by_sparse for point in answer.points}
+        sparse = {point.id: point.score for answer in by_sparse for point in answer.points}
+        return [
+            (str(point.id), point.payload or {}, point.score, sparse.get(point.id, 0.0)) for point in by_dense.points
+        ]
+
+    def retrieve(self, ids: Sequence[str], with_vectors: bool) -> list[StoredPoint]:
+        """The points that are there of those named."""
+        vectors = [DENSE, SPARSE] if with_vectors else False
+        found: list[StoredPoint] = []
+        for start in range(0, len(ids), _EMBEDDINGS_PAGE):
+            some = list(ids[start : start + _EMBEDDINGS_PAGE])
+            read = partial(_retrieve, collection=self.name, ids=some, vectors=vectors)
+            for record in self._connection.read("read", read):
+                vector = vector_of(record.vector) if with_vectors else None
+                found.append(StoredPoint(str(record.id), record.payload or {}, vector=vector))
+        return found
+
+
+def _retrieve(
+    client: QdrantClient, *, collection: str, ids: list[str], vectors: list[str] | bool
+) -> list[models.Record]:
+    from qdrant_client import models
+
+    named = models.Filter(must=[models.HasIdCondition(has_id=[*ids])])
+    found, _ = client.scroll(collection, named, limit=len(ids), with_payload=True, with_vectors=vectors)
+    return found
 
 
 def _make_index(client: QdrantClient, *, collection: str, field: str, kind: _Kind) -> None:

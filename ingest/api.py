@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rag_config.settings import Settings
 
 from ingest.discovery import Found, discover
 from ingest.failures import Failures, Remembered
-from ingest.pipeline import Ingestion, IngestReport, Progress
+from ingest.pipeline import Ingestion
+from ingest.preparing import Limits
 from ingest.pruning import vanished
+from ingest.reading_process import MakeCounter
+from ingest.report import IngestReport, Progress
 from rag import build
-from rag.errors import IndexMissingError, InputError
+from rag.checkpoint import Checkpoint
+from rag.embedding_model import EmbeddingModel
+from rag.errors import IndexMissingError, InputError, RagError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
 
 logger = logging.getLogger(__name__)
 
+_SMALL_TOKENIZER = 4_000_000
+"""Bytes of a tokenizer that other processes may have, too. XLM-R's whole vocabulary, in 17 MB, takes 300 MB of memory
+and two seconds to be loaded; what is embedded with it takes so long that nothing is won by cutting elsewhere."""
+_MANY_CORES = 8
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -82,7 +93,8 @@ def ingest(
         index = _index(store)
         for given in [each.metadata for each in remembered.values()] or [metadata or {}]:
             build.require_tenant(given, index, settings)
-        embedder = build.embedder(settings, build.checkpoint(settings, index))
+        model = build.checkpoint(settings, index)
+        embedder = build.embedder(settings, model)
         ingestion = Ingestion(
             store,
             embedder,
@@ -90,13 +102,20 @@ def ingest(
             metadata=dict(metadata or {}),
             metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
+            limits=_limits(settings),
+            make_counter=_counter(model),
+            processes=_processes(),
             dry_run=dry_run,
             stop=stop,
             on_progress=on_progress,
         )
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
-        report = ingestion.run(files)
+        try:
+            report = ingestion.run(files)
+        except RagError:
+            _remember(failures, (), ingestion.report, remembered, dict(metadata or {}))
+            raise
         if not dry_run:
             _remember(failures, files[: len(files) - report.left], report, remembered, dict(metadata or {}))
         if prune and not report.left and not (stop and stop.is_set()):
@@ -105,6 +124,23 @@ def ingest(
         return report
     finally:
         store.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    chosen = settings.ingest
+    return Limits(chosen.read_seconds, chosen.read_memory, chosen.max_bytes, chosen.max_pages)
+
+
+def _counter(model: EmbeddingModel) -> MakeCounter | None:
+    """What makes the model's tokenizer once more, where that is cheap; else documents are cut in this process."""
+    if isinstance(model, Checkpoint) and model.tokenizer.stat().st_size <= _SMALL_TOKENIZER:
+        return partial(build.token_counter, model)
+    return None
+
+
+def _processes() -> int:
+    """That read files: they are as fast as ten cores embed."""
+    return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

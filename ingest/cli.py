@@ -20,7 +20,7 @@ from rag.interruption import interruptible
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ingest.pipeline import IngestReport, Progress
+    from ingest.report import IngestReport, Progress
     from rag.types import StoredDocument
 
 _MAIN = "PATH…"

@@ -165,7 +165,7 @@ class PassageWriter(Protocol):
         ...
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
-        """Writes points that no search sees yet. Called with all chunks of a document before its `commit`.
+        """Writes points that no search sees yet. Called with all chunks of a document before its commit, once or often.
 
         Raises:
             InputError: the index separates tenants, and a document is nobody's or another one's.
@@ -174,6 +174,13 @@ class PassageWriter(Protocol):
 
     def commit(self, uri: str, version: str) -> None:
         """Makes the staged version of a document live and removes its other versions."""
+        ...
+
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> None:
+        """Commits documents, each given as uri and version: one by one to a reader, together as far as that is cheaper.
+
+        Where it raises, any of them may be committed, each whole or not at all.
+        """
         ...
 
     def remove(self, uri: str) -> None:

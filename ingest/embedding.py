@@ -23,7 +23,12 @@ Window = Sequence[tuple[Open, Slice]]
 
 
 class Batches:
-    """Embeds windows of chunks; their size adapts to the model's speed."""
+    """Embeds windows of chunks.
+
+    Attributes:
+        size: of the windows that are best, in chunks; adapts to the model's speed.
+        broken: why no more is to be embedded: the model has failed on one document after the other.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,12 @@ class Batches:
         self._failures = 0
         self._warm = False
         self.size = _SIZES[0]
+        self.broken: UnavailableError | None = None
 
     def embedded(self, window: Window) -> list[Part]:
-        """The slices with their embeddings, without those of documents that failed.
+        """The slices with their embeddings, without those of documents that failed or came when it was broken.
 
         Raises:
-            UnavailableError: the model fails on one document after the other.
             NotConfiguredError, InputError: the model cannot be used.
         """
         window = [(document, some) for document, some in window if not document.failed]
@@ -70,12 +75,14 @@ class Batches:
         return [
             Part(document, some, [vectors[chunk.text_hash] for chunk in some.chunks])
             for document, some in window
-            if not document.failed
+            if not document.failed and all(chunk.text_hash in vectors for chunk in some.chunks)
         ]
 
     def _one_by_one(self, window: Window, documents: Sequence[int]) -> Mapping[str, Embedding]:
         vectors: dict[str, Embedding] = {}
         for number in documents:
+            if self.broken:
+                break
             alone = [(document, some) for document, some in window if id(document) == number]
             try:
                 vectors |= self._vectors(alone)
@@ -95,7 +102,8 @@ class Batches:
         told = str(error) if isinstance(error, UnavailableError) else f"the model failed ({_line(error)})"
         if self._failures >= MOST_FAILURES:
             kind = type(error) if isinstance(error, UnavailableError) else UnavailableError
-            raise kind(f"{told}, on {self._failures} documents in a row") from error
+            self.broken = kind(f"{told}, on {self._failures} documents in a row")
+            return
         logger.debug("embedding failed", exc_info=error)
         self._fail(document, UnavailableError(told))
 

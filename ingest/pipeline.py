@@ -149,8 +149,9 @@ class Ingestion:
         """Embeds what waits, and has it written."""
         window, self._window = self._window, []
         if window:
-            parts = self._batches.embedded(window)
-            self._writer.put(parts)
+            self._writer.put(self._batches.embedded(window))
+            if self._batches.broken:
+                raise self._batches.broken
         self._take_note()
 
     def _take_note(self) -> None:

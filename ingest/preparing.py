@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from ingest import chunking, readers
+from ingest.ruler import CountTokens
 from rag.errors import EmbeddingError, RagError, ReadError
 from rag.language import detect
 from rag.types import Chunk, Document
@@ -110,7 +112,7 @@ def read(task: Task) -> Iterator[Read]:
         yield Read(replace(document, metadata={**document.metadata, **task.metadata}), version)
 
 
-def cut(found: Read, task: Task, count_tokens: chunking.CountTokens) -> Iterator[Slice]:
+def cut(found: Read, task: Task, count_tokens: CountTokens) -> Iterator[Slice]:
     """The chunks of a document, some at a time.
 
     Raises:
@@ -180,13 +182,10 @@ COSTS_ITS_DOCUMENT = (ReadError, EmbeddingError)
 
 def _bytes(task: Task) -> bytes:
     with task.path.open("rb") as file:
-        data = file.read(task.limits.size + 1)
-    if len(data) > task.limits.size:
-        raise ReadError(
-            f"has {task.path.stat().st_size} bytes, more than {task.limits.size}: "
-            "split it, or raise RAG_INGEST__MAX_BYTES"
-        )
-    return data
+        size = os.fstat(file.fileno()).st_size
+        if size > task.limits.size:
+            raise ReadError(f"has {size} bytes, more than {task.limits.size}: split it, or raise RAG_INGEST__MAX_BYTES")
+        return file.read()
 
 
 def _version(data: bytes, task: Task) -> str:

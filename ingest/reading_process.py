@@ -12,8 +12,10 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from ingest.preparing import Limits, Read, Slice, Task, cut, read, too_much_memory
 from ingest.ruler import CountTokens
@@ -21,7 +23,7 @@ from rag.errors import RagError, ReadError
 
 MakeCounter = Callable[[], CountTokens]
 Message = Read | Slice | RagError | logging.LogRecord | None
-"""Of a file: a document that is still to be cut, or some of its chunks; what went wrong; nothing once it is done."""
+"""A document that is still to be cut, or some chunks of it; what went wrong; None once a file is done, and at first."""
 
 _PARENT_HAS_DIED = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
@@ -29,28 +31,27 @@ _PARENT_HAS_DIED = 1  # PR_SET_PDEATHSIG of Linux's prctl
 def main() -> None:
     """Does what comes through the pipe whose descriptor is the first argument, until it is closed."""
     _die_with(int(sys.argv[2]))
-    connection: Connection[Message, object] = Connection(int(sys.argv[1]))
+    connection: Connection[Message, Any] = Connection(int(sys.argv[1]))
     logging.getLogger().handlers = [_Forwarding(connection.send)]
     try:
         make_counter: MakeCounter | None = connection.recv()
         limits: Limits = connection.recv()
+        count_tokens = make_counter() if make_counter is not None else None
+        if count_tokens is not None:
+            with suppress(RagError):  # the first file tells
+                count_tokens(["the tokenizer is loaded before memory is limited"])
         _limit_memory(limits.memory)
-        count_tokens: CountTokens | None = None
+        connection.send(None)
         while True:
             task: Task = connection.recv()
             try:
-                if make_counter is not None and count_tokens is None:
-                    count_tokens = make_counter()
                 for made in _prepared(task, count_tokens):
                     connection.send(made)
                 connection.send(None)
             except RagError as error:
                 connection.send(error)
-                if isinstance(error.__cause__, MemoryError):
-                    return  # what it could not have had is in pieces all over its memory
             except MemoryError:  # while it was sent
                 connection.send(ReadError(too_much_memory(limits)))
-                return
     except (EOFError, OSError):
         return  # nobody listens any more
 

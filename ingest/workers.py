@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 
-from ingest.preparing import Limits, Read, Slice, Task, too_slow
+from ingest.preparing import Limits, Read, Slice, Task, too_much_memory, too_slow
 from ingest.reading_process import MakeCounter, Message
 from rag.errors import RagError, ReadError
 
@@ -116,6 +116,7 @@ class _Process:
         self._make_counter = make_counter
         self._closed = closed
         self._running: tuple[subprocess.Popen[bytes], Connection[object, Message]] | None = None
+        self._ready = False
 
     def prepared(self, task: Task) -> Iterator[Read | Slice]:
         """What the file becomes; the beginning of it where nobody wants it any more.
@@ -123,9 +124,13 @@ class _Process:
         Raises:
             ReadError: it took too long, or the process died of it.
         """
-        left = self._limits.seconds
         process, connection = self._running = self._running or self._start()
         try:
+            if not self._ready:  # its start is not the file's time
+                while not connection.poll(_CLOSED_IS_LOOKED_FOR) and not self._closed.is_set():
+                    continue
+                self._ready = self._closed.is_set() or connection.recv() is None
+            left = self._limits.seconds
             connection.send(task)
             while not self._closed.is_set():
                 began = time.monotonic()
@@ -140,6 +145,8 @@ class _Process:
                 if isinstance(message, logging.LogRecord):
                     logging.getLogger(message.name).handle(message)
                 elif isinstance(message, RagError):
+                    if str(message) == too_much_memory(self._limits):
+                        self.kill()  # what it could not have had is in pieces all over its memory
                     raise message
                 elif isinstance(message, (Read, Slice)):
                     yield message
@@ -150,7 +157,7 @@ class _Process:
 
     def kill(self) -> None:
         """Ends it; the next file has another one."""
-        running, self._running = self._running, None
+        running, self._running, self._ready = self._running, None, False
         if running is not None:
             process, connection = running
             process.kill()

@@ -15,7 +15,7 @@ from ingest import Progress, ingest
 from rag import Settings, build
 from rag.errors import InputError
 
-MANY = 160  # more than are embedded at once
+MANY = 400  # more than are embedded at once, and again
 TEXT = "# Wartung {}\n\nDas Förderband {} wird jeden Montag gereinigt und die Spannung geprüft.\n"
 
 

@@ -103,8 +103,8 @@ def ingest(
             metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
             limits=_limits(settings),
-            make_counter=_counter(model),
-            processes=_processes(),
+            make_counter=token_counter(model),
+            processes=reading_processes(),
             dry_run=dry_run,
             stop=stop,
             on_progress=on_progress,
@@ -131,14 +131,14 @@ def _limits(settings: Settings) -> Limits:
     return Limits(chosen.read_seconds, chosen.read_memory, chosen.max_bytes, chosen.max_pages)
 
 
-def _counter(model: EmbeddingModel) -> MakeCounter | None:
+def token_counter(model: EmbeddingModel) -> MakeCounter | None:
     """What makes the model's tokenizer once more, where that is cheap; else documents are cut in this process."""
     if isinstance(model, Checkpoint) and model.tokenizer.stat().st_size <= _SMALL_TOKENIZER:
         return partial(build.token_counter, model)
     return None
 
 
-def _processes() -> int:
+def reading_processes() -> int:
     """That read files: they are as fast as ten cores embed."""
     return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 

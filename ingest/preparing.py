@@ -8,9 +8,11 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from ingest import chunking, readers
 from ingest.ruler import CountTokens
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _SLICE = 256
 """Chunks of a long document that are held at once: about a megabyte."""
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,11 @@ def version_of(task: Task) -> str:
         ReadError: it is too large.
         OSError: it cannot be read.
     """
-    return _version(_bytes(task), task)
+    digest = _digest()
+    with _opened(task) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return _version(digest, task)
 
 
 def read(task: Task) -> Iterator[Read]:
@@ -100,8 +107,9 @@ def read(task: Task) -> Iterator[Read]:
     """
     with_errors = _Boundary(task)
     with with_errors:
-        data = _bytes(task)
-        version = _version(data, task)
+        with _opened(task) as file:
+            data = file.read()
+        version = _version(_digest(data), task)
         documents = readers.read(task.uri, data, max_pages=task.limits.pages)
         del data  # a large one is not kept while its text is cut
     while True:
@@ -180,20 +188,30 @@ COSTS_ITS_DOCUMENT = (ReadError, EmbeddingError)
 """Errors of a file that say nothing of the others."""
 
 
-def _bytes(task: Task) -> bytes:
+@contextmanager
+def _opened(task: Task) -> Iterator[BinaryIO]:
+    """The file, unless it is too large."""
     with task.path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > task.limits.size:
             raise ReadError(f"has {size} bytes, more than {task.limits.size}: split it, or raise RAG_INGEST__MAX_BYTES")
-        return file.read()
+        yield file
 
 
-def _version(data: bytes, task: Task) -> str:
-    """Digest of all that shapes a document's points: its bytes, reader, chunker, budget and given metadata."""
+def _digest(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)
+
+
+def _version(digest: hashlib.blake2b, task: Task) -> str:
+    """Digest of all that shapes a document's points: its bytes, reader, chunker, budget and given metadata.
+
+    Args:
+        digest: of the bytes.
+        task: the rest.
+    """
     shape = [
         *(task.format, readers.VERSIONS[task.format], chunking.VERSION),
         *(task.chunk_tokens, sorted(task.metadata.items())),
     ]
-    digest = hashlib.blake2b(data, digest_size=16)
     digest.update(json.dumps(shape).encode())
     return digest.hexdigest()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -76,6 +75,8 @@ def _die_with(parent: int) -> None:
 
 def _limit_memory(megabytes: int) -> None:
     """Lets this process have so much more memory than now; where the system does not tell how much that is, all."""
+    import resource  # not on every system, and only here
+
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -70,7 +70,8 @@ def ingest(
         InputError: no paths, a metadata key that cannot be stored, or an index with tenants and no word of whose the
             documents are.
         NotConfiguredError: the model cannot be had, or the index was made with another one.
-        UnavailableError: the store cannot be opened or written; what was committed before stays.
+        UnavailableError: the store cannot be opened, or store or model failed on three documents in a row; what was
+            committed before stays.
     """
     settings = settings or Settings()
     if isinstance(paths, (str, Path)):  # a string is also a sequence of strings: "./docs" would walk the whole disk
@@ -114,7 +115,8 @@ def ingest(
         try:
             report = ingestion.run(files)
         except RagError:
-            _remember(failures, (), ingestion.report, remembered, dict(metadata or {}))
+            if not dry_run:
+                _remember(failures, (), ingestion.report, remembered, dict(metadata or {}))
             raise
         if not dry_run:
             _remember(failures, files[: len(files) - report.left], report, remembered, dict(metadata or {}))
@@ -139,7 +141,7 @@ def token_counter(model: EmbeddingModel) -> MakeCounter | None:
 
 
 def reading_processes() -> int:
-    """That read files: they are as fast as ten cores embed."""
+    """How many read files: one reads as fast as eight cores embed with a small model."""
     return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 
 

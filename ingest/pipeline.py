@@ -185,4 +185,7 @@ class Ingestion:
 def _so_far(report: IngestReport, files: int) -> str:
     written = report.added + report.updated
     left = files - written - report.unchanged - report.failed - report.skipped
-    return f"{written} of {files} files were written and stay, {left} not yet: the same command goes on with them"
+    failed = f", {report.failed} failed" if report.failed else ""
+    return (
+        f"{written} of {files} files were written and stay{failed}, {left} not yet: the same command goes on with them"
+    )

@@ -31,6 +31,7 @@ class Open:
 
     Attributes:
         failed: whether no more is to be done for it.
+        live: whether it is committed.
     """
 
     found: Found
@@ -39,6 +40,7 @@ class Open:
     chunks: int = 0
     tokens: int = 0
     failed: bool = False
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +152,14 @@ class Writer:
         for start in range(0, len(pairs), _STAGED_AT_ONCE):
             some = pairs[start : start + _STAGED_AT_ONCE]
             self._store.stage([chunk for chunk, _ in some], [embedding for _, embedding in some])
-        whole = [part.document for part in parts if part.slice.last]
-        if whole:
-            self._store.commit_all([(each.uri, each.version) for each in whole])
-            for document in whole:
-                self._written.put(Written(document))
+        whole = {(part.slice.uri, part.slice.version): part.document for part in parts if part.slice.last}
+        for committed in self._store.commit_all(list(whole)) if whole else ():
+            whole[committed].live = True
+            self._written.put(Written(whole[committed]))
 
     def _write_alone(self, parts: Sequence[Part]) -> None:
         document = parts[0].document
-        if document.failed:
+        if document.failed or document.live:
             return
         try:
             self._write_together([parts])

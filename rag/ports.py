@@ -176,10 +176,10 @@ class PassageWriter(Protocol):
         """Makes the staged version of a document live and removes its other versions."""
         ...
 
-    def commit_all(self, documents: Sequence[tuple[str, str]]) -> None:
-        """Commits documents, each given as uri and version: one by one to a reader, together as far as that is cheaper.
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Commits documents, each given as uri and version, together as far as that is cheaper.
 
-        Where it raises, any of them may be committed, each whole or not at all.
+        Gives those that are committed; each is seen whole or not at all, also where it raises.
         """
         ...
 

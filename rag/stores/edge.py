@@ -187,8 +187,8 @@ class EdgeStore:
         """
         self.commit_all([(uri, version)])
 
-    def commit_all(self, documents: Sequence[tuple[str, str]]) -> None:
-        """Commits each, those that are new in one step; on disk when this returns.
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Commits all, those that are new in one step; at once, not on iteration; on disk when this returns.
 
         Raises:
             StoreError: as `commit`; of a document that is not whole nothing is committed, nor of any other.
@@ -211,6 +211,7 @@ class EdgeStore:
             for uri, _ in documents:
                 self._forget(uri)
         self._samples.forget()
+        return iter(documents)
 
     def _require_staged(self, shard: EdgeShard, uri: str, version: str) -> None:
         expected = self._pending.get((uri, version))

@@ -55,6 +55,8 @@ bench: $(READY) $(PEERS)
 	@$(BIN)/python -m benchmarks.question_latency --checkpoint full $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.full_size
+	@$(BIN)/python -m benchmarks.ingest_overlap $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.ingest_memory $(BENCH_OPTIONS)
 	@$(BIN)/python -m benchmarks.kills
 
 peers: $(PEERS)

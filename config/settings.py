@@ -225,6 +225,14 @@ class IngestSettings(_Group):
 
     chunk_tokens: int = Field(default=320, ge=32, le=8192)
     """Longest embedded string of a chunk (title, headings and text) in the model's tokens."""
+    read_seconds: float = Field(default=120, gt=0)
+    """Seconds that reading one file may take; then it has failed, and the others go on."""
+    read_memory: int = Field(default=2000, ge=50)
+    """Megabytes that reading one file may need."""
+    max_bytes: int = Field(default=200_000_000, ge=1)
+    """Bytes of the largest file that is read."""
+    max_pages: int = Field(default=20_000, ge=1)
+    """Pages of the longest PDF that is read."""
 
 
 class ChatSettings(_Group):

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ingest.api import ingest as ingest
-    from ingest.pipeline import Failure as Failure
-    from ingest.pipeline import IngestReport as IngestReport
-    from ingest.pipeline import Progress as Progress
+    from ingest.report import Failure as Failure
+    from ingest.report import IngestReport as IngestReport
+    from ingest.report import Progress as Progress
 
 _HOME = {
     "ingest": "ingest.api",
-    "Failure": "ingest.pipeline",
-    "IngestReport": "ingest.pipeline",
-    "Progress": "ingest.pipeline",
+    "Failure": "ingest.report",
+    "IngestReport": "ingest.report",
+    "Progress": "ingest.report",
 }
 __all__ = ["Failure", "IngestReport", "Progress", "ingest"]
 

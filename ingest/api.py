@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rag_config.settings import Settings
 
 from ingest.discovery import Found, discover
 from ingest.failures import Failures, Remembered, resolved
-from ingest.pipeline import Ingestion, IngestReport, Progress
+from ingest.pipeline import Ingestion
+from ingest.preparing import Limits
 from ingest.pruning import vanished
+from ingest.reading_process import MakeCounter
+from ingest.report import IngestReport, Progress
 from rag import build
-from rag.errors import IndexMissingError, InputError, UnavailableError
+from rag.checkpoint import Checkpoint
+from rag.embedding_model import EmbeddingModel
+from rag.errors import IndexMissingError, InputError, RagError, UnavailableError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
 
 logger = logging.getLogger(__name__)
 
+_SMALL_TOKENIZER = 4_000_000
+"""Bytes of a tokenizer that other processes may have, too. XLM-R's whole vocabulary, in 17 MB, takes 300 MB of memory
+and two seconds to be loaded; what is embedded with it takes so long that nothing is won by cutting elsewhere."""
+_MANY_CORES = 8
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -63,7 +74,8 @@ def ingest(
         InputError: no paths, a metadata key that cannot be stored, or an index with tenants and no word of whose the
             documents are.
         NotConfiguredError: the model cannot be had, or the index was made with another one.
-        UnavailableError: the store cannot be opened or written; what was committed before stays.
+        UnavailableError: the store cannot be opened, or store or model failed on three documents in a row; what was
+            committed before stays.
     """
     settings = settings or Settings()
     if isinstance(paths, (str, Path)):  # a string is also a sequence of strings: "./docs" would walk the whole disk
@@ -86,7 +98,8 @@ def ingest(
         index = _index(store)
         for given in [each.metadata for each in remembered.values()] or [metadata or {}]:
             build.require_tenant(given, index, settings)
-        embedder = build.embedder(settings, build.checkpoint(settings, index))
+        model = build.checkpoint(settings, index)
+        embedder = build.embedder(settings, model)
         ingestion = Ingestion(
             store,
             embedder,
@@ -94,6 +107,9 @@ def ingest(
             metadata=dict(metadata or {}),
             metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
+            limits=_limits(settings),
+            make_counter=token_counter(model),
+            processes=reading_processes(),
             dry_run=dry_run,
             stop=stop,
             on_progress=on_progress,
@@ -101,7 +117,12 @@ def ingest(
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
         taken = [found for found in files if only is None or only(found)]
-        report = ingestion.run(taken)
+        try:
+            report = ingestion.run(taken)
+        except RagError:
+            if not dry_run:
+                _remember(failures, (), ingestion.report, remembered, dict(metadata or {}))
+            raise
         if not dry_run:
             _remember(failures, taken[: len(taken) - report.left], report, remembered, dict(metadata or {}))
         if prune and not report.left and not (stop and stop.is_set()):
@@ -125,6 +146,23 @@ def _optimized(
     except UnavailableError as error:  # everything is written, and searches are right, only slower
         logger.warning("%s", error)
         return None
+
+
+def _limits(settings: Settings) -> Limits:
+    chosen = settings.ingest
+    return Limits(chosen.read_seconds, chosen.read_memory, chosen.max_bytes, chosen.max_pages)
+
+
+def token_counter(model: EmbeddingModel) -> MakeCounter | None:
+    """What makes the model's tokenizer once more, where that is cheap; else documents are cut in this process."""
+    if isinstance(model, Checkpoint) and model.tokenizer.stat().st_size <= _SMALL_TOKENIZER:
+        return partial(build.token_counter, model)
+    return None
+
+
+def reading_processes() -> int:
+    """How many read files: one reads as fast as eight cores embed with a small model."""
+    return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 
+from ingest.ruler import CountTokens, Piece, Ruler, between, context
 from rag.identity import point_id, text_hash
 from rag.normalization import visible
-from rag.segmentation import cluster_starts, sentences, trim
 from rag.types import UNDETERMINED, Chunk, Document, Language
 
 VERSION = 1
 """Raised whenever the same document may be cut differently; part of a document's version."""
-
-CountTokens = Callable[[Sequence[str]], list[int]]
 
 # From the end of a paragraph to the end of the last empty line; what indents the next paragraph belongs to that.
 _PARAGRAPH_BREAK = re.compile(r"\n(?:[^\S\n]*\n)+")
@@ -36,20 +34,11 @@ _UNDER_A_QUARTER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A trimmed span of the text and its tokens, special tokens not included."""
-
-    start: int
-    end: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Section:
     """A stretch of the text under one heading path."""
 
     path: tuple[str, ...]
-    pieces: tuple[_Piece, ...]
+    pieces: tuple[Piece, ...]
 
     @property
     def tokens(self) -> int:
@@ -62,7 +51,7 @@ class _Node:
 
     level: int
     path: tuple[str, ...]
-    pieces: tuple[_Piece, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     children: list[_Node] = field(default_factory=list)
 
 
@@ -78,18 +67,36 @@ def chunk(
     """The chunks of `document` in text order; their spans do not overlap and hold all that is not white space.
 
     Args:
+        document: as its reader made it.
+        version: of the document.
+        ingested_at: seconds since 1970.
         budget: longest `embedding_input` of a chunk, in tokens, special tokens included.
         count_tokens: the model's own, special tokens included.
         detect: language of a text.
     """
+    cuts = cut(
+        document, version=version, ingested_at=ingested_at, budget=budget, count_tokens=count_tokens, detect=detect
+    )
+    return [made for made, _ in cuts]
+
+
+def cut(
+    document: Document,
+    *,
+    version: str,
+    ingested_at: float,
+    budget: int,
+    count_tokens: CountTokens,
+    detect: Callable[[str], Language],
+) -> Iterator[tuple[Chunk, str]]:
+    """The same, made one by one, each with the string that is embedded for it."""
     language = detect(document.text[:_LANGUAGE_SAMPLE]).code
-    ruler = _Ruler(document, language, budget, count_tokens)
+    ruler = Ruler(document, language, budget, count_tokens)
     spans = [
         (section.path, start, end)
         for section in _merged(_tree(document, ruler), ruler)
         for start, end in _packed(section.pieces, ruler.room(section.path), ruler)
     ]
-    chunks = []
     for ordinal, (path, start, end) in enumerate(spans):
         text = document.text[start:end]
         first, last = (bisect_right(document.page_starts, at) for at in (start, end - 1))
@@ -113,8 +120,8 @@ def chunk(
             ingested_at=ingested_at,
             metadata=document.metadata,
         )
-        chunks.append(replace(made, text_hash=text_hash(embedding_input(made, budget))))
-    return chunks
+        embedded = embedding_input(made, budget)
+        yield replace(made, text_hash=text_hash(embedded)), embedded
 
 
 def embedding_input(chunk: Chunk, budget: int) -> str:
@@ -125,15 +132,9 @@ def embedding_input(chunk: Chunk, budget: int) -> str:
     Args:
         budget: the one the chunk was cut with; title and headings get at most a third of it, in code points.
     """
-    context = _context(chunk.title, tuple(h for h in chunk.headings if h not in chunk.text[: len(h) + 8]), budget)
+    about = context(chunk.title, tuple(h for h in chunk.headings if h not in chunk.text[: len(h) + 8]), budget)
     text = visible(chunk.text)
-    return f"{context}\n\n{text}" if context and not text.startswith(context) else text
-
-
-def _context(title: str, path: tuple[str, ...], budget: int) -> str:
-    """Title and heading path on one line, cut to a third of the budget; a title that is also a heading stands once."""
-    parts = [part for part in dict.fromkeys((title, *path)) if part.strip()]
-    return visible(" › ".join(parts))[: budget // 3].strip()
+    return f"{about}\n\n{text}" if about and not text.startswith(about) else text
 
 
 def _language(found: Language, text: str, of_document: str) -> str:
@@ -141,87 +142,7 @@ def _language(found: Language, text: str, of_document: str) -> str:
     return found.code if (sure and found.code != UNDETERMINED) or of_document == UNDETERMINED else of_document
 
 
-class _Ruler:
-    """Measures spans of one document's text in tokens and cuts those that are too long."""
-
-    def __init__(self, document: Document, language: str, budget: int, count_tokens: CountTokens) -> None:
-        self.text = document.text
-        self.quarter = budget // 4
-        self._title = document.title
-        self._language = language
-        self._budget = budget
-        self._count_tokens = count_tokens
-        self._rooms: dict[tuple[str, ...], int] = {}
-
-    def room(self, path: tuple[str, ...]) -> int:
-        """Tokens that the title and the headings of `path` leave for the text; at least half of the budget."""
-        if path not in self._rooms:
-            # Special tokens and the empty line are counted with the context.
-            context = self._count_tokens([_context(self._title, path, self._budget)])[0]
-            self._rooms[path] = max(self._budget // 2, self._budget - context)
-        return self._rooms[path]
-
-    def measured(self, spans: Iterable[tuple[int, int]]) -> list[_Piece]:
-        """The spans that hold more than white space, trimmed, each with its tokens."""
-        trimmed = [span for span in (trim(self.text, *span) for span in spans) if span[0] < span[1]]
-        if not trimmed:
-            return []
-        counts = self._count_tokens([visible(self.text[start:end]) or " " for start, end in trimmed])
-        # The two special tokens come once a chunk, not once a piece.
-        return [_Piece(start, end, max(1, count - 2)) for (start, end), count in zip(trimmed, counts, strict=True)]
-
-    def sentences(self, piece: _Piece, limit: int) -> list[_Piece]:
-        """The sentences of `piece`; those longer than `limit` cut further."""
-        parts = self.measured(_by_sentence(self.text, piece.start, piece.end, self._language))
-        return [fine for part in parts for fine in self.cut(part, limit)]
-
-    def cut(self, piece: _Piece, limit: int) -> list[_Piece]:
-        """`piece` as pieces of at most `limit` tokens, cut at the coarsest border that does it."""
-        pending, done = [(piece, 0)], []
-        while pending:
-            part, level = pending.pop()
-            if part.tokens <= limit:
-                done.append(part)
-                continue
-            if level < len(_FINER):
-                parts = self.measured(_FINER[level](self.text, part.start, part.end, self._language))
-            else:
-                parts = self.measured(_halves(self.text, part.start, part.end))
-                if len(parts) < 2:  # one grapheme cluster: it cannot be cut further
-                    done.append(part)
-                    continue
-            pending += [(finer, min(level + 1, len(_FINER))) for finer in reversed(parts)]
-        return done
-
-
-def _by_sentence(text: str, start: int, end: int, language: str) -> list[tuple[int, int]]:
-    return [(start + a, start + b) for a, b in sentences(text[start:end], language)]
-
-
-def _by_line(text: str, start: int, end: int, language: str) -> list[tuple[int, int]]:
-    return _between(start, end, (start + match.end() for match in re.finditer(r"\n", text[start:end])))
-
-
-_FINER = (_by_sentence, _by_line)
-
-
-def _halves(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The span cut once near its middle, behind a space if one is near, always between grapheme clusters."""
-    borders = [start + at for at in cluster_starts(text[start:end])][1:]
-    if not borders:
-        return [(start, end)]
-    middle = (start + end) // 2
-    spaces = [at for at in borders if text[at - 1].isspace() or text[at].isspace()]
-    near = [at for at in spaces if abs(at - middle) <= (end - start) // 4]
-    return _between(start, end, [min(near or borders, key=lambda at: abs(at - middle))])
-
-
-def _between(start: int, end: int, cuts: Iterable[int]) -> list[tuple[int, int]]:
-    edges = [start, *cuts, end]
-    return [(a, b) for a, b in pairwise(edges) if a < b]
-
-
-def _tree(document: Document, ruler: _Ruler) -> _Node:
+def _tree(document: Document, ruler: Ruler) -> _Node:
     """The document's headings as a tree, each with the paragraphs right below it."""
     text = document.text
     first = document.headings[0].start if document.headings else len(text)
@@ -240,10 +161,10 @@ def _tree(document: Document, ruler: _Ruler) -> _Node:
 
 
 def _paragraphs(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    return _between(start, end, (start + match.end() for match in _PARAGRAPH_BREAK.finditer(text[start:end])))
+    return between(start, end, (start + match.end() for match in _PARAGRAPH_BREAK.finditer(text[start:end])))
 
 
-def _merged(node: _Node, ruler: _Ruler) -> list[_Section]:
+def _merged(node: _Node, ruler: Ruler) -> list[_Section]:
     """The sections of `node` in text order, small neighbours under one heading joined.
 
     A neighbour is the text right below the heading, or all that is below a heading under it where that is one section.
@@ -265,7 +186,7 @@ def _merged(node: _Node, ruler: _Ruler) -> list[_Section]:
     return merged
 
 
-def _packed(pieces: Sequence[_Piece], limit: int, ruler: _Ruler) -> list[tuple[int, int]]:
+def _packed(pieces: Sequence[Piece], limit: int, ruler: Ruler) -> list[tuple[int, int]]:
     """Pieces joined into spans within `limit`, by the cheapest set of borders.
 
     A span costs the square of what it leaves empty, a border inside a paragraph and a span under a quarter cost extra:
@@ -274,7 +195,7 @@ def _packed(pieces: Sequence[_Piece], limit: int, ruler: _Ruler) -> list[tuple[i
     """
     if sum(piece.tokens for piece in pieces) <= limit:
         return _fitting([(pieces[0].start, pieces[-1].end)], limit, ruler)
-    atoms: list[tuple[_Piece, float]] = []  # each with the cost of a border behind it
+    atoms: list[tuple[Piece, float]] = []  # each with the cost of a border behind it
     for piece in pieces:
         parts = [piece] if piece.tokens <= limit // 4 else ruler.sentences(piece, limit)
         atoms += [(part, _INSIDE_A_PARAGRAPH) for part in parts[:-1]] + [(part, 0.0) for part in parts[-1:]]
@@ -297,6 +218,6 @@ def _packed(pieces: Sequence[_Piece], limit: int, ruler: _Ruler) -> list[tuple[i
     return _fitting(spans[::-1], limit, ruler)
 
 
-def _fitting(spans: list[tuple[int, int]], limit: int, ruler: _Ruler) -> list[tuple[int, int]]:
+def _fitting(spans: list[tuple[int, int]], limit: int, ruler: Ruler) -> list[tuple[int, int]]:
     """The spans, those cut again that are longer as a whole than the sum of their pieces promised."""
     return [(part.start, part.end) for piece in ruler.measured(spans) for part in ruler.cut(piece, limit)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingest.pipeline import Progress
+    from ingest.report import Progress
 
 
 class ProgressLine:

@@ -19,7 +19,8 @@ from rag_config.settings import Settings
 
 from ingest import chunking, readers
 from ingest.discovery import Found
-from ingest.pipeline import Failure, Ingestion, IngestReport, Progress
+from ingest.pipeline import Ingestion
+from ingest.report import Failure, IngestReport, Progress
 from rag import build, tuned
 from rag.errors import EmbeddingError, InputError, ReadError
 from rag.identity import text_hash

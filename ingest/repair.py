@@ -8,7 +8,8 @@ from pathlib import Path
 from ingest import readers
 from ingest.discovery import Found
 from ingest.failures import Failures, Remembered, resolved
-from ingest.pipeline import Ingestion, IngestReport
+from ingest.pipeline import Ingestion
+from ingest.report import IngestReport
 from ingest.verification import Finding, Verifier
 from rag.locations import path_of
 from rag.ports import Embedder, PassageStore

@@ -14,9 +14,18 @@ _READ_AT_ONCE = 1 << 20
 _MOST_PARTS = 20_000  # some 0.2 s; all that 14 keys have, and up to four of 20
 
 
-def version_of(data: bytes, format: str, chunk_tokens: int, metadata: Mapping[str, str]) -> str:
-    """Digest of a file's bytes, their reader, the chunker, its budget, and the metadata given to the document."""
-    return _digest(_content(data), (format, readers.VERSIONS[format], chunking.VERSION, chunk_tokens), metadata)
+def digest(data: bytes = b"") -> hashlib.blake2b:
+    """Of a file's bytes, or of its first ones."""
+    return hashlib.blake2b(data, digest_size=16)
+
+
+def version(content: hashlib.blake2b, format: str, chunk_tokens: int, metadata: Mapping[str, str]) -> str:
+    """Digest of a file's bytes, their reader, the chunker, its budget, and the metadata given to the document.
+
+    Args:
+        content: the `digest` of all bytes.
+    """
+    return _version(content, (format, readers.VERSIONS[format], chunking.VERSION, chunk_tokens), metadata)
 
 
 class FileVersions:
@@ -27,7 +36,7 @@ class FileVersions:
     """
 
     def __init__(self, path: Path, format: str, chunk_tokens: int) -> None:
-        self._content = _content()
+        self._content = digest()
         self._format = format
         self._chunk_tokens = chunk_tokens
         with path.open("rb") as stream:
@@ -54,7 +63,7 @@ class FileVersions:
         shape = (self._format, reader, chunker, self._chunk_tokens)
         for keys in _parts(sorted(metadata)):
             some = {key: metadata[key] for key in keys}
-            if _digest(self._content, shape, some) == version:
+            if _version(self._content, shape, some) == version:
                 return some
         return None
 
@@ -65,11 +74,7 @@ def _parts(keys: list[str]) -> Iterator[tuple[str, ...]]:
     return islice(chain([(), tuple(keys)], some), _MOST_PARTS)
 
 
-def _content(data: bytes = b"") -> hashlib.blake2b:
-    return hashlib.blake2b(data, digest_size=16)
-
-
-def _digest(content: hashlib.blake2b, shape: tuple[str, int, int, int], metadata: Mapping[str, str]) -> str:
-    digest = content.copy()
-    digest.update(json.dumps([*shape, sorted(metadata.items())]).encode())
-    return digest.hexdigest()
+def _version(content: hashlib.blake2b, shape: tuple[str, int, int, int], metadata: Mapping[str, str]) -> str:
+    whole = content.copy()
+    whole.update(json.dumps([*shape, sorted(metadata.items())]).encode())
+    return whole.hexdigest()

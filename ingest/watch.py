@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rag_config.settings import Settings
 
     from ingest.discovery import Found
-    from ingest.pipeline import IngestReport
+    from ingest.report import IngestReport
     from ingest.watching import Outage, Run
     from rag.ports import Embedder
     from rag.types import StoredDocument

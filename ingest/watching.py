@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.discovery import IGNORE_FILE, Found, discover
-from ingest.pipeline import IngestReport
+from ingest.report import IngestReport
 from rag.errors import UnavailableError
 
 Signature = tuple[int, int, int] | str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event, Lock
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rag_config.settings import Settings
 
     from rag.budget import Budget
+    from rag.checkpoint import Checkpoint
     from rag.embedding_model import EmbeddingModel
     from rag.language_policy import LanguagePolicy
     from rag.quote_translation import QuoteTranslator
@@ -76,6 +77,17 @@ def embedder(settings: Settings, found: EmbeddingModel | None = None) -> Embedde
         if shared is None:
             shared = _embedders[wanted] = SharedQueries(_embedder(settings, found), kept=settings.embedder.query_cache)
     return shared
+
+
+def token_counter(found: Checkpoint) -> Callable[[Sequence[str]], list[int]]:
+    """What counts tokens as the model's embedder does; for processes that embed nothing, and load no weights.
+
+    Raises:
+        CheckpointError: as the first call may.
+    """
+    from rag.embedders.bge_m3 import BgeM3Embedder
+
+    return BgeM3Embedder(found).count_tokens
 
 
 def _embedder(settings: Settings, found: EmbeddingModel) -> Embedder:

@@ -178,7 +178,7 @@ class PassageWriter(Protocol):
         ...
 
     def stage(self, chunks: Sequence[Chunk], embeddings: Sequence[Embedding]) -> None:
-        """Writes points that no search sees yet. Called with all chunks of a document before its `commit`.
+        """Writes points that no search sees yet. Called with all chunks of a document before its commit, once or often.
 
         Points that are live already stay as they are; those that a live version lacks are written.
 
@@ -189,6 +189,13 @@ class PassageWriter(Protocol):
 
     def commit(self, uri: str, version: str) -> None:
         """Makes the staged version of a document live and removes its other versions."""
+        ...
+
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Commits documents, each given as uri and version, together as far as that is cheaper.
+
+        Gives those that are committed; each is seen whole or not at all, also where it raises.
+        """
         ...
 
     def remove(self, uri: str) -> None:

@@ -17,7 +17,7 @@ from rag import Settings, build
 from rag.errors import InputError
 from tests.command_line import Done, call
 
-MANY = 160  # more than are embedded at once
+MANY = 400  # more than are embedded at once, and again
 TEXT = "# Wartung {}\n\nDas Förderband {} wird jeden Montag gereinigt und die Spannung geprüft.\n"
 
 

@@ -37,10 +37,15 @@ def format_of(path: Path) -> str | None:
     return SUFFIXES.get(path.suffix.lower())
 
 
-def read(uri: str, data: bytes) -> Iterator[Document]:
+def read(uri: str, data: bytes, *, max_pages: int | None = None) -> Iterator[Document]:
     """The documents in the bytes of the file at `uri`.
 
     The bytes are handed in so that a document's digest and its text come from the same read.
+
+    Args:
+        uri: of the file, whose suffix tells the format.
+        data: all of it.
+        max_pages: a PDF may have, where there is a limit.
 
     Raises:
         ReadError: at once, not on iteration: there is no reader for the suffix, or the bytes cannot be read as text.
@@ -52,5 +57,6 @@ def read(uri: str, data: bytes) -> Iterator[Document]:
         raise ReadError(f"no reader for the suffix {suffix!r}: convert the file to one of {readable}")
     if not data:
         raise ReadError("the file is empty (0 bytes): nothing to read")
-    document: Document = import_module(f"{__name__}.{_MODULES[name]}").read(uri, data)
+    limits = {"max_pages": max_pages} if name == "pdf" and max_pages is not None else {}
+    document: Document = import_module(f"{__name__}.{_MODULES[name]}").read(uri, data, **limits)
     return iter((document,))

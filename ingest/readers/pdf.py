@@ -30,17 +30,17 @@ _LONGEST_HEADING_LINES = 3
 _LEAST_LOCATED = 0.5
 
 
-def read(uri: str, data: bytes) -> Document:
+def read(uri: str, data: bytes, *, max_pages: int | None = None) -> Document:
     """The text layer, lines joined into paragraphs; `page_starts` has every page, also those without text.
 
     Headings are the outline's entries as far as they stand in the text, else the lines larger than the body. The title
     is the file's property, else the largest words on the first page.
 
     Raises:
-        ReadError: malformed, encrypted, or without a text layer.
+        ReadError: malformed, encrypted, without a text layer, or of more than `max_pages`.
     """
     with _PDFIUM:
-        pages, outline, properties, damaged = _extracted(data)
+        pages, outline, properties, damaged = _extracted(data, max_pages)
     if damaged:
         logger.warning("%s: %d of %d pages are damaged and count as empty", source_of(uri), damaged, len(pages))
     pages = without_running_lines(pages)
@@ -69,7 +69,9 @@ def read(uri: str, data: bytes) -> Document:
     )
 
 
-def _extracted(data: bytes) -> tuple[list[list[Line]], list[tuple[int, str, int]], dict[str, str], int]:
+def _extracted(
+    data: bytes, max_pages: int | None
+) -> tuple[list[list[Line]], list[tuple[int, str, int]], dict[str, str], int]:
     """Lines by page, outline as (level, title, page), properties, and the number of damaged pages."""
     from pypdfium2 import PdfDocument, PdfiumError, raw
 
@@ -80,6 +82,8 @@ def _extracted(data: bytes) -> tuple[list[list[Line]], list[tuple[int, str, int]
             raise ReadError("the PDF is encrypted: save a copy without a password") from error
         raise ReadError("malformed PDF: open it in a viewer and print it to a new PDF") from error
     try:
+        if max_pages is not None and len(file) > max_pages:
+            raise ReadError(f"has {len(file)} pages, more than {max_pages}: split it, or raise RAG_INGEST__MAX_PAGES")
         pages = []
         damaged = 0
         for index in range(len(file)):

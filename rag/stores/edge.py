@@ -221,31 +221,44 @@ class EdgeStore:
         Raises:
             StoreError: not all chunks of the version were staged by this store, or the engine fails.
         """
+        self.commit_all([(uri, version)])
+
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Commits all, those that are new in one step; at once, not on iteration; on disk when this returns.
+
+        Raises:
+            StoreError: as `commit`; of a document that is not whole nothing is committed, nor of any other.
+        """
         with self._use() as shard:
-            expected = self._pending.get((uri, version))
-            if expected is None:
-                raise StoreError(
-                    f"nothing is staged of {uri!r} in version {version}: stage its chunks before the commit"
-                )
-            staged = shard.count(_version(uri, version))
-            if staged != expected:
-                raise StoreError(
-                    f"{staged} of {expected} chunks of {uri!r} in version {version} are staged: "
-                    "stage all of them before the commit"
-                )
+            for uri, version in documents:
+                self._require_staged(shard, uri, version)
             try:
-                if shard.count({"uri": [uri]}) == expected:  # no other version: one step, which needs no second one
-                    shard.set_state(LIVE, _version(uri, version))
+                new = [key for key in documents if shard.count({"uri": [key[0]]}) == self._pending[key]]
+                if new:  # of no other version: one step, which needs no second one
+                    shard.set_state(LIVE, {"uri": [uri for uri, _ in new], "version": [each for _, each in new]})
                     shard.flush()
-                else:
+                for uri, version in (key for key in documents if key not in set(new)):
                     self._folder.begin_commit(uri, version)
                     _make_live(shard, uri, version)
                     self._folder.end_commit()
             except StoreError:
                 self._give_up()
                 raise
-            self._forget(uri)
+            for uri, _ in documents:
+                self._forget(uri)
         self._samples.forget()
+        return iter(documents)
+
+    def _require_staged(self, shard: EdgeShard, uri: str, version: str) -> None:
+        expected = self._pending.get((uri, version))
+        if expected is None:
+            raise StoreError(f"nothing is staged of {uri!r} in version {version}: stage its chunks before the commit")
+        staged = shard.count(_version(uri, version))
+        if staged != expected:
+            raise StoreError(
+                f"{staged} of {expected} chunks of {uri!r} in version {version} are staged: "
+                "stage all of them before the commit"
+            )
 
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""

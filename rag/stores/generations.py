@@ -172,16 +172,22 @@ class CurrentStore:
 
     def commit(self, uri: str, version: str) -> None:
         """As the port says; in a generation that was replaced meanwhile, and in the one that answers now."""
+        list(self.commit_all([(uri, version)]))
+
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """As the port says; as the iteration comes to them, and likewise."""
         with self._mutex:
-            bound = self._staged.get((uri, version)) or self._now(writes=True)
-        bound.store.commit(uri, version)
+            where = {key: self._staged.get(key) or self._now(writes=True) for key in documents}
         try:
-            # Looked at after the commit, not before: whoever replaces a generation looks for late commits afterwards,
-            # so one of the two sees it.
-            if self._generations.current(fresh=True) != bound.name:
-                self._carry_over(bound, uri, version)
+            for bound in {id(each): each for each in where.values()}.values():
+                for key in bound.store.commit_all([key for key in documents if where[key] is bound]):
+                    # Looked at after the commit, not before: whoever replaces a generation looks for late commits
+                    # afterwards, so one of the two sees it.
+                    if self._generations.current(fresh=True) != bound.name:
+                        self._carry_over(bound, *key)
+                    yield key
         finally:
-            self._forget({(uri, version)})
+            self._forget(set(documents))
 
     def remove(self, uri: str) -> None:
         """As the port says."""

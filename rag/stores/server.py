@@ -301,6 +301,16 @@ class ServerStore:
             self._forget(uri)
         self._samples.forget()
 
+    def commit_all(self, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Commits each, as the iteration comes to it.
+
+        Raises:
+            StoreError: as `commit`.
+        """
+        for uri, version in documents:
+            self.commit(uri, version)
+            yield uri, version
+
     def remove(self, uri: str) -> None:
         """Removes a document in all its versions, staged ones too; nothing happens if it is not there."""
         self._index()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -178,12 +178,16 @@ def optimize(
         IndexBusyError: another process holds it.
     """
     from rag.stores.edge import EdgeStore
+    from rag.stores.edge_generations import EdgeGenerations
+    from rag.stores.generations import CurrentStore
     from rag.stores.index_folder import current_folder
 
-    if not settings.store.optimize or settings.store.url:
+    generations = store.generations if isinstance(store, CurrentStore) else None
+    if not settings.store.optimize or not isinstance(generations, EdgeGenerations):
         return None
     store.close()
-    return EdgeStore(current_folder(settings.store.path / settings.store.collection)).optimize(announce, stop)
+    with closing(EdgeStore(current_folder(generations.folder))) as index:
+        return index.optimize(announce, stop)
 
 
 def server(settings: Settings, *, timeout: float) -> str:

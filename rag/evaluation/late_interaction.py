@@ -93,7 +93,7 @@ class ColbertRanker:
         """
         self._ranker, self._tokens, self._ranking = ranker, tokens, ranking
         self._depth, self._weight = depth, weight
-        self._languages = numbered([document.language for document in dataset.documents])
+        self._languages = [document.language for document in dataset.documents]
 
     def ranked(self, pool: Pool) -> Iterator[list[int]]:
         """Of each question in turn: positions of the best documents, best first."""
@@ -105,5 +105,6 @@ class ColbertRanker:
                 yield positions
                 continue
             given = self._tokens.scores(question, best)
-            joined = joined_scores(scores[: self._depth], given, self._languages[best], self._weight, self._ranking)
+            languages = numbered([self._languages[position] for position in best])
+            joined = joined_scores(scores[: self._depth], given, languages, self._weight, self._ranking)
             yield [best[at] for at in np.argsort(-joined, kind="stable")] + positions[self._depth :]

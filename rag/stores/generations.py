@@ -79,10 +79,14 @@ class _Bound:
 
 
 class CurrentStore:
-    """A `rag.ports.PassageStore` over whichever generation answers. Safe to call from several threads."""
+    """A `rag.ports.PassageStore` over whichever generation answers. Safe to call from several threads.
+
+    Attributes:
+        generations: which there are.
+    """
 
     def __init__(self, generations: Generations) -> None:
-        self._generations = generations
+        self.generations = generations
         self._mutex = threading.Lock()
         self._bound: _Bound | None = None
         self._staged: dict[tuple[str, str], _Bound] = {}  # (uri, version) → where its chunks are
@@ -98,11 +102,11 @@ class CurrentStore:
         """Creates the index, or checks that the one that answers now fits."""
         with self._mutex:
             bound = self._bound
-            if bound is None or self._generations.current(fresh=True) != bound.name:
+            if bound is None or self.generations.current(fresh=True) != bound.name:
                 bound = self._bind()
         bound.store.prepare(info)
         if bound.info is None:
-            bound.info, bound.hold = bound.store.info(), self._generations.hold(bound.name)
+            bound.info, bound.hold = bound.store.info(), self.generations.hold(bound.name)
 
     def candidates(
         self, query: Embedding, depth: int, where: Where = ANYWHERE, *, language_depth: int = 0
@@ -183,7 +187,7 @@ class CurrentStore:
                 for key in bound.store.commit_all([key for key in documents if where[key] is bound]):
                     # Looked at after the commit, not before: whoever replaces a generation looks for late commits
                     # afterwards, so one of the two sees it.
-                    if self._generations.current(fresh=True) != bound.name:
+                    if self.generations.current(fresh=True) != bound.name:
                         self._carry_over(bound, *key)
                     yield key
         finally:
@@ -194,7 +198,7 @@ class CurrentStore:
         with self._mutex:
             bound = self._now(writes=True)
         bound.store.remove(uri)
-        if self._generations.current(fresh=True) != bound.name:
+        if self.generations.current(fresh=True) != bound.name:
             with self._mutex:
                 bound = self._now(writes=True)
             bound.store.remove(uri)
@@ -209,7 +213,7 @@ class CurrentStore:
             for bound in bounds.values():
                 self._leave(bound)
         finally:
-            self._generations.close()
+            self.generations.close()
 
     def _read(self, call: Callable[[PassageStore], Result]) -> Result:
         with self._mutex:
@@ -229,13 +233,13 @@ class CurrentStore:
         bound = self._bound
         if bound is None:
             return self._bind()
-        name = self._generations.current(fresh=writes)
+        name = self.generations.current(fresh=writes)
         return bound if name == bound.name else self._follow(bound, name, must=writes)
 
     def _bind(self) -> _Bound:
-        name = self._generations.current(fresh=True)
-        hold = self._generations.hold(name)  # before it is looked at, lest it be removed in between
-        store = self._generations.open(name)
+        name = self.generations.current(fresh=True)
+        hold = self.generations.hold(name)  # before it is looked at, lest it be removed in between
+        store = self.generations.open(name)
         try:
             info = store.info()
         except IndexMissingError:
@@ -253,7 +257,7 @@ class CurrentStore:
         """The generation of that `name` if it fits what was opened, else the one that was, unless it `must` be."""
         if name == bound.passed and not must:
             return bound
-        info = self._generations.open(name).info()
+        info = self.generations.open(name).info()
         if bound.info is None or _fits(info, bound.info):
             return self._bind()
         said = f"the index has been rebuilt with model {info.model!r}, and this program has opened it with "
@@ -269,7 +273,7 @@ class CurrentStore:
         if self._bound is not None and self._bound is not bound:
             return self._bound
         try:
-            name = self._generations.current(fresh=True)
+            name = self.generations.current(fresh=True)
         except RagError:
             return None
         if name == bound.name:
@@ -313,7 +317,7 @@ class CurrentStore:
         finally:
             if bound.hold is not None:
                 bound.hold.release()
-            self._generations.left(bound.name)
+            self.generations.left(bound.name)
 
 
 def _fits(found: IndexInfo, opened: IndexInfo) -> bool:

@@ -120,9 +120,15 @@ class _Rebuild:
                 if not self._write(changed):
                     return
             elif self.report.switched:
+                self._both.caught_up = True
                 return
             else:
-                self._both.take_over()
+                with self._both.quiet():
+                    # What is written after this look and before the switch would be in the old index alone, until the
+                    # look after the switch; a kill in between would lose it.
+                    if self._changed():
+                        continue
+                    self._both.take_over()
                 self.report.switched = True
                 # What was written in between must not be lost, whatever becomes of its file and whoever is impatient.
                 self._keep_missing, self._stop = True, threading.Event()
@@ -172,6 +178,8 @@ class _Rebuild:
             return True
         if both.same_model:
             vectors = both.old.embeddings([chunk.text_hash for chunk in chunks])
+            if any(chunk.text_hash not in vectors for chunk in chunks):
+                return True  # removed or replaced meanwhile: the next look finds what there is now
             embeddings = [vectors[chunk.text_hash] for chunk in chunks]
         else:
             inputs = [chunking.embedding_input(chunk, self._chunk_tokens) for chunk in chunks]

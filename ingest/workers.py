@@ -83,6 +83,7 @@ class Workers:
                     parts.put(error)
                 except Exception as error:  # whatever it is, whoever waits for the file must not wait forever
                     logger.debug("a reading process could not be used", exc_info=True)
+                    process.kill()  # what it still has to say of this file must not be taken for the next one's
                     parts.put(ReadError(f"cannot be read in a process of its own ({type(error).__name__}: {error})"))
         finally:
             process.kill()
@@ -127,9 +128,11 @@ class _Process:
         process, connection = self._running = self._running or self._start()
         try:
             if not self._ready:  # its start is not the file's time
-                while not connection.poll(_CLOSED_IS_LOOKED_FOR) and not self._closed.is_set():
-                    continue
-                self._ready = self._closed.is_set() or connection.recv() is None
+                while not self._closed.is_set() and not self._ready:
+                    if connection.poll(_CLOSED_IS_LOOKED_FOR):
+                        first = connection.recv()
+                        self._ready = first is None  # what libraries warn of while it starts may come before
+                        _hand_on(first)
             left = self._limits.seconds
             connection.send(task)
             while not self._closed.is_set():
@@ -142,9 +145,8 @@ class _Process:
                 message = connection.recv() if come else ()
                 if message is None:
                     return
-                if isinstance(message, logging.LogRecord):
-                    logging.getLogger(message.name).handle(message)
-                elif isinstance(message, RagError):
+                _hand_on(message)
+                if isinstance(message, RagError):
                     if str(message) == too_much_memory(self._limits):
                         self.kill()  # what it could not have had is in pieces all over its memory
                     raise message
@@ -187,3 +189,9 @@ def _death(task: Task, status: int) -> str:
         f"the {task.format} reader died of it ({how}), perhaps for want of memory "
         f"(RAG_INGEST__READ_MEMORY is {task.limits.memory} MB): split or convert it"
     )
+
+
+def _hand_on(message: object) -> None:
+    """Logs what a reading process has logged."""
+    if isinstance(message, logging.LogRecord):
+        logging.getLogger(message.name).handle(message)

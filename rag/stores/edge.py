@@ -11,7 +11,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -308,6 +308,17 @@ class EdgeStore:
         self.close()
         announce(new)
         return optimize_elsewhere(self._folder.path, stop)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While inside, no other process reads or writes the index: at most for the seconds that they wait."""
+        holder = object()
+        with self._use():
+            self._shared.pin(holder)
+        try:
+            yield
+        finally:
+            self._shared.unpin(holder)
 
     def close(self) -> None:
         """Removes what was staged and not committed, flushes, and lets go of the index. A later call opens it again.

@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -104,6 +104,11 @@ class EdgeGenerations:
             yield
         finally:
             lock.release()
+
+    def quiet(self, store: PassageStore) -> AbstractContextManager[None]:
+        """While inside, no other process writes to that generation."""
+        assert isinstance(store, EdgeStore)
+        return store.held()
 
     def name_of(self, digest: str) -> str:
         """Name of the generation that is made of what `digest` says."""

@@ -190,6 +190,12 @@ class CurrentStore:
                     if self.generations.current(fresh=True) != bound.name:
                         self._carry_over(bound, *key)
                     yield key
+        except IndexMissingError as error:
+            if self.generations.current(fresh=True) in {bound.name for bound in where.values()}:
+                raise
+            raise StoreError(
+                "the index was rebuilt and the old one removed while documents were written: ingest them again"
+            ) from error
         finally:
             self._forget(set(documents))
 

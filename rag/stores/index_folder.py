@@ -129,9 +129,12 @@ class IndexFolder:
         with _file_errors("remove", self.path):
             self._info.unlink(missing_ok=True)
             _sync_folder(self.path)
-            for shard in (self.shard, self.shard_in_creation):
-                if shard.exists():
-                    shutil.rmtree(shard)
+            others = [self.path / name for name in ENTRIES if not name.endswith(".lock")]
+            for entry in (self.shard, self.shard_in_creation, *others):
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
             self._commit.unlink(missing_ok=True)
 
     def _is_own(self, name: str) -> bool:

@@ -11,7 +11,7 @@ why the alias has a name of its own, and the first rebuild is as free of gaps as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from rag.errors import IndexMissingError
@@ -70,6 +70,10 @@ class ServerGenerations:
     def one_at_a_time(self) -> Iterator[None]:
         """Nothing keeps two machines apart: of two rebuilds at once the later one removes what the other has made."""
         yield
+
+    def quiet(self, store: PassageStore) -> AbstractContextManager[None]:
+        """Nothing: on a server nobody can be kept from writing."""
+        return nullcontext()
 
     def name_of(self, digest: str) -> str:
         """Name of the collection that is made of what `digest` says."""

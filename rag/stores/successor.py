@@ -30,6 +30,10 @@ class Replaceable(Generations, Protocol):
         """
         ...
 
+    def quiet(self, store: PassageStore) -> AbstractContextManager[None]:
+        """While inside, no other process writes to that generation, where that can be ensured."""
+        ...
+
     def point_to(self, name: str) -> None:
         """Lets it answer, at once and for good."""
         ...
@@ -50,6 +54,7 @@ class Successor:
         old: the one that answered when this began.
         new: the one in the making; what a rebuild that was killed had written is in it.
         same_model: whether a vector of the old one is one of the new one, too.
+        caught_up: whether the new one, which answers, has all that was written to the old one.
     """
 
     def __init__(self, generations: Replaceable, old: PassageStore, new: PassageStore, names: tuple[str, str]) -> None:
@@ -60,6 +65,11 @@ class Successor:
         before, after = old.info(), new.info()
         self.same_model = (before.fingerprint, before.dimension) == (after.fingerprint, after.dimension)
         self.taken_over = False
+        self.caught_up = False
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """While inside, no other process writes to the old index, where that can be ensured."""
+        return self._generations.quiet(self.old)
 
     def take_over(self) -> None:
         """Lets the new index answer, at once and for good.
@@ -84,7 +94,7 @@ class Successor:
         # Who asks with the old model cannot go on with the new index: on a server, which knows nobody who uses a
         # collection, the old one stays until the next rebuild.
         known = hold is not None
-        if self.taken_over and (known or self.same_model):
+        if self.caught_up and (known or self.same_model):
             self._generations.remove(self._old_name)
 
 

@@ -30,7 +30,8 @@ def device(setup: Setup) -> Verdict:
 
     asked = setup.settings.embedder
     chosen = choose_device(asked.device)
-    dtype, best = choose_dtype(asked.dtype, chosen), choose_dtype("auto", chosen)
+    size = _hidden_size(setup)
+    dtype, best = choose_dtype(asked.dtype, chosen, size), choose_dtype("auto", chosen)
     text = f"{chosen}, {_name(dtype)} ({platform.machine()}{_features()})"
     if chosen.type == "cpu" and dtype != best and best.itemsize > dtype.itemsize:
         return warned(
@@ -49,8 +50,8 @@ def step(setup: Setup) -> Verdict | None:
 
     try:
         chosen = choose_device(setup.settings.embedder.device)
-        dtype = choose_dtype(setup.settings.embedder.dtype, chosen)
         found = setup.checkpoint
+        dtype = choose_dtype(setup.settings.embedder.dtype, chosen, _hidden_size(setup))
     except RagError:
         return None
     if not isinstance(found, Checkpoint) or setup.settings.embedder.backend != "torch":
@@ -71,8 +72,8 @@ def memory(setup: Setup) -> Verdict | None:
 
     try:
         chosen = choose_device(setup.settings.embedder.device)
-        dtype = choose_dtype(setup.settings.embedder.dtype, chosen)
         found = setup.checkpoint
+        dtype = choose_dtype(setup.settings.embedder.dtype, chosen, _hidden_size(setup))
     except RagError:
         return None
     if not isinstance(found, Checkpoint):
@@ -92,6 +93,14 @@ def memory(setup: Setup) -> Verdict | None:
     if free < need:
         return failed(text, remedy)
     return warned(text, remedy) if free < need + setup.limits.ample_memory else passed(text)
+
+
+def _hidden_size(setup: Setup) -> int | None:
+    try:
+        found = setup.checkpoint
+    except RagError:  # another check tells
+        return None
+    return found.hidden_size if isinstance(found, Checkpoint) else None
 
 
 def parameters(checkpoint: Checkpoint) -> int:

@@ -213,7 +213,7 @@ class BgeM3Embedder:
         device = choose_device(self._device)
         # The reference is computed in full precision unless another is asked for.
         wanted = "float32" if self._backend == "flagembedding" and self._dtype == "auto" else self._dtype
-        dtype = choose_dtype(wanted, device)
+        dtype = choose_dtype(wanted, device, self._checkpoint.hidden_size)
         if self._backend == "flagembedding":
             from rag.embedders.flag_encoder import FlagEncoder
 

@@ -199,7 +199,7 @@ def test_what_was_damaged_in_the_cache_is_exported_anew(tiny, cache, damaged):
     (folder / damaged).write_bytes(content[: len(content) // 2])
     given = OpenVinoEncoder(tiny, "float32")([[0, 5, 2]])
     assert np.abs(given.dense - expected.dense).max() < 1e-6
-    assert len((folder / damaged).read_bytes()) == len(content)
+    assert len((folder / damaged).read_bytes()) > 0.9 * len(content)  # names of nodes are numbered anew
 
 
 @needs_openvino

@@ -8,8 +8,9 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from qdrant_client import QdrantClient
 
 from ingest import archive_records
 from ingest.archive import ArchiveReport, read_archive, write_archive
-from rag.errors import IndexMismatchError, RagError, ReadError
+from rag.errors import IndexMismatchError, RagError, ReadError, StoreError
 from rag.ports import PassageStore
 from rag.stores.edge import EdgeStore
 from rag.stores.server import ServerStore
@@ -160,6 +161,41 @@ def test_an_archive_of_another_kind_than_the_index_is_refused(
     with pytest.raises(IndexMismatchError, match=said):
         imported(sealed([{**first, **changed}, *rest]), client)
     assert list(client.documents()) == []
+
+
+def test_a_document_that_lacks_a_passage_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:
+    with closing(EdgeStore(tmp_path / "torn")) as store:
+        store.prepare(INFO)
+        put(store, make_document("file:///a.md", "v1", 3))
+        store.discard([point for point in store.inspect("file:///a.md") if point.chunk and point.chunk.ordinal == 1])
+        with pytest.raises(StoreError, match=r"^'/a\.md' is torn: mend it with `ingest verify --repair`"):
+            exported(store)
+
+
+def test_the_vector_of_a_passage_that_many_documents_have_is_looked_up_once(
+    client: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.archive_documents._MOST_VECTORS", 3)
+    client.prepare(INFO)
+    [shared], [vector] = make_document("file:///shared.md", "v1", 1)
+    for number in range(4):
+        chunks, embeddings = make_document(f"file:///{number}.md", "v1", 2, seed=10 * number)
+        put(
+            client,
+            ([replace(chunks[0], text=shared.text, text_hash=shared.text_hash), chunks[1]], [vector, embeddings[1]]),
+        )
+    asked: list[str] = []
+    embeddings_of = client.embeddings
+
+    def counted(hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        asked.extend(hashes)
+        return embeddings_of(hashes)
+
+    monkeypatch.setattr(client, "embeddings", counted)
+    lines = lines_of(exported(client))
+    assert asked.count(shared.text_hash) == 1
+    assert len(asked) == 5
+    assert len({line["dense"] for line in lines if line.get("text") == shared.text}) == 1
 
 
 def test_tenants_come_along_and_stay_apart(client: ServerStore, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -281,6 +282,23 @@ def test_an_optimization_that_is_stopped_ends_and_leaves_the_index_as_it_was(sto
     assert optimize_elsewhere(folder, stop) is None
     assert _left_behind(folder) == []
     assert len(everything(store)) == 3
+
+
+def test_the_copy_is_on_the_disk_before_the_old_files_go_and_nobody_waits_for_that(
+    store: EdgeStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = (folder / "shard").stat().st_ino
+    synced: list[bool] = []
+
+    def sync() -> None:
+        assert len(everything(store)) == 3
+        store.close()
+        synced.append((folder / "shard").stat().st_ino == old and (folder / "shard.optimizing").exists())
+
+    monkeypatch.setattr(os, "sync", sync)
+    optimize(folder)
+    assert synced == [True]
+    assert (folder / "shard").stat().st_ino != old
 
 
 DYING = """

@@ -57,6 +57,7 @@ def optimize(folder: Path) -> None:
             finally:
                 lock.release()
             EdgeShard.optimize(switch.copy, info.dimension)
+            switch.settle()
             lock.acquire()
             try:
                 finished = switch.finish()

@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import math
+import os
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -406,11 +408,33 @@ def test_an_index_goes_through_a_file_or_a_pipe_and_no_model_is_needed(shell: Sh
     assert {line["source"] for line in found.lines} == {"docs/a.md", "docs/b.md"}
 
 
+def test_an_export_writes_through_a_link_and_into_a_pipe_and_leaves_both_what_they_are(
+    shell: Shell, in_folder: Path
+) -> None:
+    (in_folder / "disk").mkdir()
+    (in_folder / "disk" / "old.jsonl").write_text("what was there")
+    for link, target in (("link.jsonl", "disk/old.jsonl"), ("dangling.jsonl", "disk/new.jsonl")):
+        (in_folder / link).symlink_to(target)
+        assert shell("ingest", "export", link).code == 0
+        assert (in_folder / link).is_symlink()
+    whole = (in_folder / "disk" / "old.jsonl").read_bytes()
+    assert whole == (in_folder / "disk" / "new.jsonl").read_bytes()
+    os.mkfifo(in_folder / "pipe.jsonl.gz")
+    with subprocess.Popen(["cat", "pipe.jsonl.gz"], stdout=subprocess.PIPE) as reader:
+        try:
+            assert shell("ingest", "export", "pipe.jsonl.gz").code == 0
+            assert (in_folder / "pipe.jsonl.gz").is_fifo()
+            assert gzip.decompress(reader.communicate()[0]) == whole
+        finally:
+            reader.kill()
+
+
 def test_what_cannot_be_exported_or_imported_is_one_line(shell: Shell, in_folder: Path) -> None:
     (in_folder / "kept.jsonl").write_text("what was there")
     cases: dict[tuple[str, ...], int] = {
         ("export", "kept.jsonl", "--collection", "none"): 3,
         ("export", "no/folder/x.jsonl"): 5,
+        ("export", "docs"): 5,
         ("import", "missing.jsonl"): 2,
         ("import", "docs"): 2,
         ("import", "kept.jsonl"): 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -40,8 +40,9 @@ def test_the_engine_s_points_of_a_great_document_are_made_as_they_are_written(
     with closing(EdgeStore(tmp_path / "store")) as store:
         store.prepare(INFO)
         with store._use() as shard:
-            shard._shard = Engine(shard._shard)
+            engine: Any = shard._shard
+            shard._shard = cast(Any, Engine(engine))
             shard.upsert(chunks, embeddings, "live")
             assert made_at_writes == [256, 512, 600]
-            shard._shard = shard._shard.engine
+            shard._shard = engine
         assert len(list(store.chunks("file:///a"))) == 600

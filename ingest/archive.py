@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
+from ingest.archive_documents import StoredDocuments
 from ingest.archive_fields import fields_of
 from ingest.archive_records import (
     End,
     Head,
     Header,
-    chunk_line,
     end_line,
     head_line,
     header_line,
@@ -33,16 +33,15 @@ from ingest.archive_records import (
     read_head,
     read_header,
 )
-from rag.errors import IndexMismatchError, IndexMissingError, ReadError, StoreError
+from rag.errors import IndexMismatchError, IndexMissingError, ReadError
 from rag.ports import PassageReader, PassageStore
 from rag.stores.schema import SCHEMA_VERSION
-from rag.types import Chunk, Embedding, IndexInfo, StoredDocument
+from rag.types import Chunk, Embedding, IndexInfo
 
 _LONGEST_LINE = 8 * 2**20
 """Bytes; a chunk of 8,192 tokens with 4,096 dimensions takes some 200,000."""
 _LARGEST_DOCUMENT = 2**30
 """Bytes of the lines of one document, which are held in memory."""
-_ATTEMPTS = 3  # at a document that is replaced while it is read
 
 Parsed = TypeVar("Parsed")
 OnProgress = Callable[[int, int], None]
@@ -65,11 +64,13 @@ def write_archive(store: PassageReader, stream: BinaryIO, on_progress: OnProgres
 
     Raises:
         IndexMissingError: there is none.
+        StoreError: a document is torn, or replaced again and again.
         UnavailableError: the store fails.
         OSError: the stream does.
     """
     report = ArchiveReport()
     documents = list(store.documents())
+    stored = StoredDocuments(store)
     whole = hashlib.blake2b(digest_size=16)
 
     def write(line: bytes) -> None:
@@ -78,7 +79,7 @@ def write_archive(store: PassageReader, stream: BinaryIO, on_progress: OnProgres
 
     write(header_line(Header(store.info(), len(documents), sum(each.chunk_count for each in documents))))
     for done, listed in enumerate(documents, start=1):
-        lines, document = _document(store, listed)
+        lines, document = stored.read(listed)
         if lines:  # else it was removed meanwhile
             write(head_line(Head(document, _digest(lines))))
             for line in lines:
@@ -152,30 +153,6 @@ def read_archive(
         lines.refuse(f"says that {end.documents} documents came before it, or others: the archive is damaged")
     lines.require_end()
     return report
-
-
-def _document(store: PassageReader, listed: StoredDocument) -> tuple[list[bytes], StoredDocument]:
-    """The lines of a document's chunks, and the document in the version that they are of."""
-    for _ in range(_ATTEMPTS):
-        chunks = list(store.chunks(listed.uri))
-        vectors = store.embeddings([chunk.text_hash for chunk in chunks])
-        if all(chunk.text_hash in vectors for chunk in chunks):
-            lines = [chunk_line(chunk, vectors[chunk.text_hash]) for chunk in chunks]
-            return lines, _document_of(chunks[0], listed) if chunks else listed
-    raise StoreError(f"{listed.source!r} changes all the time: export when nothing is written")
-
-
-def _document_of(chunk: Chunk, listed: StoredDocument) -> StoredDocument:
-    return replace(
-        listed,
-        version=chunk.version,
-        title=chunk.title,
-        language=chunk.document_language,
-        format=chunk.format,
-        chunk_count=chunk.chunk_count,
-        ingested_at=chunk.ingested_at,
-        metadata=chunk.metadata,
-    )
 
 
 def _prepare(store: PassageStore, info: IndexInfo, tenant_key: str | None) -> None:

@@ -22,7 +22,8 @@ _LEVEL = 6  # vectors hardly shrink, whatever the effort
 def written(name: str) -> Iterator[BinaryIO]:
     """What is written to it becomes the file of that name, compressed if that ends in .gz, once the block has ended.
 
-    After an error there is the file that was there before, or none. `-` is the standard output.
+    After an error there is the file that was there before, or none. Of a symbolic link the file that it leads to is
+    replaced; a pipe or a device is written to as it is. `-` is the standard output.
 
     Raises:
         DiskError: the file cannot be written.
@@ -32,22 +33,35 @@ def written(name: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(name)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            if path.suffix.lower() == ".gz":
-                # Neither the time nor the temporary name is in it, so that equal indexes give equal files.
-                with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
-                    yield cast(BinaryIO, packed)
-            else:
-                yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file, _packed(path, file) as stream:
+                yield stream
+            return
+        target = Path(os.path.realpath(path))
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                with _packed(path, file) as stream:
+                    yield stream
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise DiskError(f"cannot write {path} ({error.strerror or error}): check its folder and the disk") from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _packed(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file, behind a compressor if its name asks for one."""
+    if path.suffix.lower() != ".gz":
+        yield file
+        return
+    # Neither the time nor the temporary name is in it, so that equal indexes give equal files.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
+        yield cast(BinaryIO, packed)
 
 
 @contextmanager

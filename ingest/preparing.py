@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -189,7 +190,9 @@ COSTS_ITS_DOCUMENT = (ReadError, EmbeddingError)
 
 @contextmanager
 def _opened(task: Task) -> Iterator[BinaryIO]:
-    """The file, unless it is too large."""
+    """The file, unless it is too large or none: to open a pipe is to wait for whoever writes to it."""
+    if not stat.S_ISREG(task.path.stat().st_mode):
+        raise ReadError("is not a regular file")
     with task.path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > task.limits.size:

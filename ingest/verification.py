@@ -13,6 +13,7 @@ because its commit went on between two pages: what looks so is read once more by
 
 from __future__ import annotations
 
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,6 +199,8 @@ class Verifier:
         format = format_of(path)
         try:
             path.lstat()
+            if format and not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for whoever writes to it
+                return [*findings, Finding(uri, "unchecked", "what is in its file's place is no file")]
             versions = FileVersions(path, format, self._chunk_tokens) if format and self._chunk_tokens else None
         except (FileNotFoundError, NotADirectoryError):
             return [*findings, Finding(uri, "orphaned", "its file is gone")]

@@ -11,6 +11,7 @@ from qdrant_client import models
 
 from rag.ports import PassageStore
 from rag.stores.edge import EdgeStore
+from rag.stores.generations import CurrentStore
 from rag.stores.server import ServerStore
 
 Raw = tuple[str | int, Mapping[str, Any], Mapping[str, Any]]
@@ -29,7 +30,10 @@ def sparse_of(value: Any) -> Any:
 
 
 def raw_points(store: PassageStore, points: Sequence[Raw]) -> None:
-    """Writes points through the engine of a store."""
+    """Writes points through the engine of a store, of the generation that answers."""
+    if isinstance(store, CurrentStore):
+        with store._mutex:
+            store = store._now().store
     if isinstance(store, EdgeStore):
         with store._use() as shard:
             _write(shard._shard, points)

@@ -8,8 +8,11 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from qdrant_client import QdrantClient
 
 from ingest import archive_records
 from ingest.archive import ArchiveReport, read_archive, write_archive
-from rag.errors import IndexMismatchError, RagError, ReadError
+from rag.errors import IndexMismatchError, RagError, ReadError, StoreError
 from rag.ports import PassageStore
 from rag.stores.edge import EdgeStore
 from rag.stores.server import ServerStore
@@ -160,6 +163,41 @@ def test_an_archive_of_another_kind_than_the_index_is_refused(
     with pytest.raises(IndexMismatchError, match=said):
         imported(sealed([{**first, **changed}, *rest]), client)
     assert list(client.documents()) == []
+
+
+def test_a_document_that_lacks_a_passage_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:
+    with closing(EdgeStore(tmp_path / "torn")) as store:
+        store.prepare(INFO)
+        put(store, make_document("file:///a.md", "v1", 3))
+        store.discard([point for point in store.inspect("file:///a.md") if point.chunk and point.chunk.ordinal == 1])
+        with pytest.raises(StoreError, match=r"^'/a\.md' is torn: mend it with `ingest verify --repair`"):
+            exported(store)
+
+
+def test_the_vector_of_a_passage_that_many_documents_have_is_looked_up_once(
+    client: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.archive_documents._MOST_VECTORS", 3)
+    client.prepare(INFO)
+    [shared], [vector] = make_document("file:///shared.md", "v1", 1)
+    for number in range(4):
+        chunks, embeddings = make_document(f"file:///{number}.md", "v1", 2, seed=10 * number)
+        put(
+            client,
+            ([replace(chunks[0], text=shared.text, text_hash=shared.text_hash), chunks[1]], [vector, embeddings[1]]),
+        )
+    asked: list[str] = []
+    embeddings_of = client.embeddings
+
+    def counted(hashes: Sequence[str]) -> Mapping[str, Embedding]:
+        asked.extend(hashes)
+        return embeddings_of(hashes)
+
+    monkeypatch.setattr(client, "embeddings", counted)
+    lines = lines_of(exported(client))
+    assert asked.count(shared.text_hash) == 1
+    assert len(asked) == 5
+    assert len({line["dense"] for line in lines if line.get("text") == shared.text}) == 1
 
 
 def test_tenants_come_along_and_stay_apart(client: ServerStore, tmp_path: Path) -> None:
@@ -370,11 +408,33 @@ def test_an_index_goes_through_a_file_or_a_pipe_and_no_model_is_needed(shell: Sh
     assert {line["source"] for line in found.lines} == {"docs/a.md", "docs/b.md"}
 
 
+def test_an_export_writes_through_a_link_and_into_a_pipe_and_leaves_both_what_they_are(
+    shell: Shell, in_folder: Path
+) -> None:
+    (in_folder / "disk").mkdir()
+    (in_folder / "disk" / "old.jsonl").write_text("what was there")
+    for link, target in (("link.jsonl", "disk/old.jsonl"), ("dangling.jsonl", "disk/new.jsonl")):
+        (in_folder / link).symlink_to(target)
+        assert shell("ingest", "export", link).code == 0
+        assert (in_folder / link).is_symlink()
+    whole = (in_folder / "disk" / "old.jsonl").read_bytes()
+    assert whole == (in_folder / "disk" / "new.jsonl").read_bytes()
+    os.mkfifo(in_folder / "pipe.jsonl.gz")
+    with subprocess.Popen(["cat", "pipe.jsonl.gz"], stdout=subprocess.PIPE) as reader:
+        try:
+            assert shell("ingest", "export", "pipe.jsonl.gz").code == 0
+            assert (in_folder / "pipe.jsonl.gz").is_fifo()
+            assert gzip.decompress(reader.communicate()[0]) == whole
+        finally:
+            reader.kill()
+
+
 def test_what_cannot_be_exported_or_imported_is_one_line(shell: Shell, in_folder: Path) -> None:
     (in_folder / "kept.jsonl").write_text("what was there")
     cases: dict[tuple[str, ...], int] = {
         ("export", "kept.jsonl", "--collection", "none"): 3,
         ("export", "no/folder/x.jsonl"): 5,
+        ("export", "docs"): 5,
         ("import", "missing.jsonl"): 2,
         ("import", "docs"): 2,
         ("import", "kept.jsonl"): 1,

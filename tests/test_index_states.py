@@ -40,6 +40,7 @@ from rag import Settings, build
 from rag.locations import path_of
 from rag.ports import Embedder
 from rag.stores.edge import EdgeStore
+from rag.stores.index_folder import current_folder
 from rag.stores.points import StoredPoint
 from rag.types import Chunk, Embedding
 
@@ -192,7 +193,7 @@ class IndexStates(RuleBasedStateMachine):
             self.index = before
             memory = Failures(self.settings.store.path, self.settings.store.collection, None).load()
             self.failed = {str(Path(each.path).relative_to(self.docs.resolve())) for each in memory}
-            self.there = (self.settings.store.path / "default" / "index.json").exists()
+            self.there = self._is_there()
             self.changed = False  # what was staged may still be there
 
     @precondition(lambda self: bool(self.there and importlib.util.find_spec("ingest.rebuilding")))
@@ -251,11 +252,14 @@ class IndexStates(RuleBasedStateMachine):
         chunks = seen.get(name)
         return None if chunks is None else tuple(" ".join(chunk.text for chunk in chunks).split())
 
+    def _is_there(self) -> bool:
+        return (current_folder(self.settings.store.path / "default") / "index.json").exists()  # a rebuild moves it
+
     def _seen(self, *, with_points: bool = False) -> dict[str, list[Chunk]]:
         """The documents as readers see them; every way to look at them must say the same."""
-        if not (self.settings.store.path / "default" / "index.json").exists():
+        if not self._is_there():
             return {}  # the first ingestion was killed before there was an index
-        with closing(EdgeStore(self.settings.store.path / "default")) as store:
+        with closing(EdgeStore(current_folder(self.settings.store.path / "default"))) as store:
             documents = {document.uri: document for document in store.documents()}
             chunks = {uri: list(store.chunks(uri)) for uri in documents}
             found = defaultdict(list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -282,6 +284,23 @@ def test_an_optimization_that_is_stopped_ends_and_leaves_the_index_as_it_was(sto
     assert len(everything(store)) == 3
 
 
+def test_the_copy_is_on_the_disk_before_the_old_files_go_and_nobody_waits_for_that(
+    store: EdgeStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = (folder / "shard").stat().st_ino
+    synced: list[bool] = []
+
+    def sync() -> None:
+        assert len(everything(store)) == 3
+        store.close()
+        synced.append((folder / "shard").stat().st_ino == old and (folder / "shard.optimizing").exists())
+
+    monkeypatch.setattr(os, "sync", sync)
+    optimize(folder)
+    assert synced == [True]
+    assert (folder / "shard").stat().st_ino != old
+
+
 DYING = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -390,3 +409,37 @@ def test_an_optimization_that_fails_does_not_fail_the_ingestion(
     report = ingest(tmp_path / "a.md", settings=settings)
     assert (report.added, report.failed, report.optimized) == (1, 0, None)
     assert "the index was not optimized and is as before" in caplog.text
+
+
+def test_an_optimization_that_cannot_begin_does_not_fail_the_ingestion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("rag.stores.edge.WORTHWHILE", 0)
+    (tmp_path / "a.md").write_text("# Tides\n\nThe tide table hangs by the door.")
+    settings = Settings(store={"path": tmp_path / "store"}, embedder={"model": "pocket-m3"})  # type: ignore[arg-type]
+
+    def no_more_processes(new: int) -> None:
+        monkeypatch.setattr("rag.stores.optimizing.subprocess.Popen", full)
+
+    report = ingest(tmp_path / "a.md", settings=settings, on_optimizing=no_more_processes)
+    assert (report.added, report.failed, report.optimized) == (1, 0, None)
+    assert "is as before: no process can be started (Resource temporarily unavailable)" in caplog.text
+
+
+def test_an_index_that_is_removed_before_it_is_optimized_does_not_fail_the_ingestion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimize_now = EdgeStore.optimize
+
+    def too_late(store: EdgeStore, *arguments: Any) -> float | None:
+        shutil.rmtree(tmp_path / "store")
+        return optimize_now(store, *arguments)
+
+    monkeypatch.setattr(EdgeStore, "optimize", too_late)
+    (tmp_path / "a.md").write_text("# Tides\n\nThe tide table hangs by the door.")
+    settings = Settings(store={"path": tmp_path / "store"}, embedder={"model": "pocket-m3"})  # type: ignore[arg-type]
+    report = ingest(tmp_path / "a.md", settings=settings)
+    assert (report.added, report.optimized) == (1, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -271,6 +272,23 @@ def test_a_document_whose_file_is_gone_is_named_and_stays(shell: Shell, settings
     assert dump(settings) == before, "what is left of it is all that there is"
     assert shell("ingest", "docs", "--meta", "team=ops", "--prune").code == 0
     assert shell("ingest", "verify").code == 0
+
+
+def test_a_pipe_in_a_document_s_place_is_not_waited_for(shell: Shell, settings: Settings, docs: Path) -> None:
+    (docs / "motor.md").unlink()
+    os.mkfifo(docs / "motor.md")
+    (docs / "belt.md").unlink()
+    (docs / "belt.md").symlink_to("motor.md")
+    found = shell("ingest", "verify")
+    assert (found.code, found.err.splitlines()[:2]) == (
+        1,
+        [f"ingest: docs/{name}.md: unchecked: what is in its file's place is no file" for name in ("belt", "motor")],
+    )
+    with opened(settings) as store:
+        lose(2)(store, chunks(store, "motor"))
+    before = dump(settings)
+    assert shell("ingest", "verify", "--repair").code == 1
+    assert dump(settings) == before, "what is left of it is all that there is"
 
 
 # Stale

@@ -119,17 +119,13 @@ class EdgeShard:
         import qdrant_edge as edge
 
         _require_space(self._folder)  # it may have gone since the shard was opened
-        points = []
-        for chunk, embedding in zip(chunks, embeddings, strict=True):
-            vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}
-            if embedding.sparse.ids.size:
-                vectors[SPARSE] = _sparse(embedding.sparse)
-            points.append(edge.Point(chunk.id, vectors, payload_of(chunk, state)))
         self._before_a_write()
         with _engine_errors("write to", self._folder):
-            for start in range(0, len(points), _UPSERT_BATCH):
-                self._shard.update(edge.UpdateOperation.upsert_points(points[start : start + _UPSERT_BATCH]))
-        self._new += len(points)
+            for start in range(0, len(chunks), _UPSERT_BATCH):
+                some = slice(start, start + _UPSERT_BATCH)  # the engine's points take much more memory than arrays do
+                points = [_point(*each, state) for each in zip(chunks[some], embeddings[some], strict=True)]
+                self._shard.update(edge.UpdateOperation.upsert_points(points))
+        self._new += len(chunks)
 
     def set_state(self, state: str, where: Conditions) -> None:
         """Gives all matching points the state."""
@@ -319,6 +315,15 @@ def _filter(where: Conditions, but_not: Conditions = NO_CONDITIONS, without: Seq
         ]
 
     return edge.Filter(must=conditions(where), must_not=conditions(but_not))
+
+
+def _point(chunk: Chunk, embedding: Embedding, state: str) -> qdrant_edge.Point:
+    import qdrant_edge as edge
+
+    vectors: dict[str, Any] = {DENSE: embedding.dense.tolist()}
+    if embedding.sparse.ids.size:
+        vectors[SPARSE] = _sparse(embedding.sparse)
+    return edge.Point(chunk.id, vectors, payload_of(chunk, state))
 
 
 def _sparse(vector: SparseVector) -> qdrant_edge.SparseVector:

@@ -26,7 +26,7 @@ ENTRIES = ("shard.optimizing", "optimizing.json", "optimizing.lock", "shard.repl
 
 
 class ShardSwitch:
-    """The steps of one replacement; every one but `discard` is for who holds the lock of the folder."""
+    """The steps of one replacement; every one but `settle` and `discard` is for who holds the lock of the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.copy = folder / "shard.optimizing"
@@ -70,13 +70,17 @@ class ShardSwitch:
         with _file_errors("remove", self._mark):
             self._mark.unlink(missing_ok=True)
 
+    @staticmethod
+    def settle() -> None:
+        """Brings the copy to the disk before `finish`; for who does not hold the lock, since it may take long."""
+        if hasattr(os, "sync"):
+            os.sync()
+
     def finish(self) -> bool:
-        """Puts the copy into the shard's place, on disk when this returns; False where the shard was written to."""
+        """Puts the copy, which is on the disk, into the shard's place; False where the shard was written to."""
         with _file_errors("replace", self._shard):
             if not self._is_marked():
                 return False
-            if hasattr(os, "sync"):
-                os.sync()  # the copy's files, before the old ones go
             self._shard.rename(self._replaced)
             self.copy.rename(self._shard)
             self._mark.unlink()

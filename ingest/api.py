@@ -143,7 +143,8 @@ def _optimized(
 ) -> float | None:
     try:
         return build.optimize(store, settings, on_optimizing or (lambda new: None), stop)
-    except UnavailableError as error:  # everything is written, and searches are right, only slower
+    # Everything is written, and searches are right, only slower. Or the index has been removed since: no fault of ours.
+    except (UnavailableError, IndexMissingError) as error:
         logger.warning("%s", error)
         return None
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from rag_config.settings import Settings
@@ -15,13 +13,10 @@ from rag_config.settings import Settings
 from ingest.discovery import Found, discover
 from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion
-from ingest.preparing import Limits
 from ingest.pruning import vanished
-from ingest.reading_process import MakeCounter
+from ingest.reading import reading
 from ingest.report import IngestReport, Progress
 from rag import build
-from rag.checkpoint import Checkpoint
-from rag.embedding_model import EmbeddingModel
 from rag.errors import IndexMissingError, InputError, RagError, UnavailableError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
@@ -29,10 +24,6 @@ from rag.types import IndexInfo, StoredDocument
 
 logger = logging.getLogger(__name__)
 
-_SMALL_TOKENIZER = 4_000_000
-"""Bytes of a tokenizer that other processes may have, too. XLM-R's whole vocabulary, in 17 MB, takes 300 MB of memory
-and two seconds to be loaded; what is embedded with it takes so long that nothing is won by cutting elsewhere."""
-_MANY_CORES = 8
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -107,12 +98,10 @@ def ingest(
             metadata=dict(metadata or {}),
             metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
-            limits=_limits(settings),
-            make_counter=token_counter(model),
-            processes=reading_processes(),
             dry_run=dry_run,
             stop=stop,
             on_progress=on_progress,
+            **reading(settings, model),
         )
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
@@ -147,23 +136,6 @@ def _optimized(
     except (UnavailableError, IndexMissingError) as error:
         logger.warning("%s", error)
         return None
-
-
-def _limits(settings: Settings) -> Limits:
-    chosen = settings.ingest
-    return Limits(chosen.read_seconds, chosen.read_memory, chosen.max_bytes, chosen.max_pages)
-
-
-def token_counter(model: EmbeddingModel) -> MakeCounter | None:
-    """What makes the model's tokenizer once more, where that is cheap; else documents are cut in this process."""
-    if isinstance(model, Checkpoint) and model.tokenizer.stat().st_size <= _SMALL_TOKENIZER:
-        return partial(build.token_counter, model)
-    return None
-
-
-def reading_processes() -> int:
-    """How many read files: one reads as fast as eight cores embed with a small model."""
-    return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

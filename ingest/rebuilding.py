@@ -20,6 +20,7 @@ from rag_config.settings import Settings
 from ingest import chunking, readers
 from ingest.discovery import Found
 from ingest.pipeline import Ingestion
+from ingest.reading import Reading, reading
 from ingest.report import Failure, IngestReport, Progress
 from rag import build, tuned
 from rag.errors import EmbeddingError, InputError, ReadError
@@ -77,11 +78,14 @@ def rebuild(
         UnavailableError: the store fails, or another rebuild is at work; the index that answers is whole.
     """
     settings = settings or Settings()
-    embedder = build.embedder(settings)
+    model = build.checkpoint(settings)
+    embedder = build.embedder(settings, model)
     chunk_tokens = min(settings.ingest.chunk_tokens, embedder.window)
     shape = [chunk_tokens, chunking.VERSION, sorted(readers.VERSIONS.items())]
     with build.successor(settings, embedder, shape) as both:
-        run = _Rebuild(both, embedder, chunk_tokens, keep_missing, stop or threading.Event(), on_progress)
+        run = _Rebuild(
+            both, embedder, reading(settings, model), chunk_tokens, keep_missing, stop or threading.Event(), on_progress
+        )
         run.run()
         if run.report.switched and not both.same_model and not settings.store.url:
             run.report.untuned = tuned.forget(settings.store.path / settings.store.collection)
@@ -95,6 +99,7 @@ class _Rebuild:
         self,
         both: Successor,
         embedder: Embedder,
+        how: Reading,
         chunk_tokens: int,
         keep_missing: bool,
         stop: threading.Event,
@@ -103,6 +108,7 @@ class _Rebuild:
         self.report = RebuildReport()
         self._both = both
         self._embedder = embedder
+        self._reading = how
         self._chunk_tokens = chunk_tokens
         self._keep_missing = keep_missing
         self._stop = stop
@@ -146,10 +152,13 @@ class _Rebuild:
             self._embedder,
             chunk_tokens=self._chunk_tokens,
             metadata={},
-            metadata_by_uri=_Given({each.uri: each for each in documents}, self._tenant_key),
+            metadata_by_uri=_Given(
+                {each.uri: each for each in documents}, self._tenant_key, self._reading["limits"].pages
+            ),
             known={document.uri: document.version for document in self._both.new.documents()},
             stop=self._stop,
             on_progress=self._on_progress,
+            **self._reading,
         ).run([file for file in files.values() if not file.error])
         failed = report.failures + [_failure(file) for file in lost]
         self._add(report)
@@ -230,9 +239,10 @@ class _Given(Mapping[str, Mapping[str, str]]):
     file says may have changed since; then its own word counts, but for whose it is.
     """
 
-    def __init__(self, documents: Mapping[str, StoredDocument], tenant_key: str | None) -> None:
+    def __init__(self, documents: Mapping[str, StoredDocument], tenant_key: str | None, max_pages: int) -> None:
         self._documents = documents
         self._tenant_key = tenant_key
+        self._max_pages = max_pages
 
     def __getitem__(self, uri: str) -> Mapping[str, str]:
         document = self._documents[uri]
@@ -242,7 +252,7 @@ class _Given(Mapping[str, Mapping[str, str]]):
         own: dict[str, str] = {}
         try:
             changed = path.stat().st_mtime > document.ingested_at
-            for each in readers.read(uri, path.read_bytes()):
+            for each in readers.read(uri, path.read_bytes(), max_pages=self._max_pages):
                 own.update(each.metadata)
         except Exception:  # noqa: BLE001  a reader's bug: whoever reads the file next records it
             return document.metadata

@@ -134,6 +134,13 @@ def test_a_document_that_cannot_be_read_leaves_the_old_index(first: Settings, li
     assert contents(first) == before
 
 
+def test_files_are_read_within_the_limits_of_the_settings(first: Settings) -> None:
+    limited = first.model_copy(update={"ingest": first.ingest.model_copy(update={"max_bytes": 100})})
+    report = rebuild(settings=limited)
+    assert (report.switched, report.failed) == (False, 3)
+    assert "more than 100: split it, or raise RAG_INGEST__MAX_BYTES" in report.failures[0].error
+
+
 def test_what_is_ingested_and_removed_during_a_rebuild_is_so_afterwards(first: Settings, library: Path) -> None:
     (library / "d.md").write_text("# New\n\nThe crane is painted green.\n")
     meanwhile = threading.Event()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rag_config.settings import Settings
 
+from ingest.afterwards import optimized
 from ingest.discovery import Found, discover
 from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion
@@ -17,7 +18,7 @@ from ingest.pruning import vanished
 from ingest.reading import reading
 from ingest.report import IngestReport, Progress
 from rag import build
-from rag.errors import IndexMissingError, InputError, RagError, UnavailableError
+from rag.errors import IndexMissingError, InputError, RagError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
@@ -118,24 +119,10 @@ def ingest(
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
         if not dry_run and not (stop and stop.is_set()):
-            report.optimized = _optimized(store, settings, on_optimizing, stop)
+            report.optimized = optimized(store, settings, on_optimizing, stop)
         return report
     finally:
         store.close()
-
-
-def _optimized(
-    store: PassageStore,
-    settings: Settings,
-    on_optimizing: Callable[[int], None] | None,
-    stop: threading.Event | None,
-) -> float | None:
-    try:
-        return build.optimize(store, settings, on_optimizing or (lambda new: None), stop)
-    # Everything is written, and searches are right, only slower. Or the index has been removed since: no fault of ours.
-    except (UnavailableError, IndexMissingError) as error:
-        logger.warning("%s", error)
-        return None
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

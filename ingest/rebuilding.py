@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rag_config.settings import Settings
 
 from ingest import chunking, readers
+from ingest.afterwards import optimized
 from ingest.discovery import Found
 from ingest.pipeline import Ingestion
 from ingest.reading import Reading, reading
@@ -58,6 +60,7 @@ def rebuild(
     keep_missing: bool = False,
     stop: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_optimizing: Callable[[int], None] | None = None,
 ) -> RebuildReport:
     """Makes the index anew with the settings' model and chunks, of the files of the documents that are in it.
 
@@ -70,6 +73,7 @@ def rebuild(
             else the old index stays if there are any.
         stop: when set, the run ends after the documents at hand, and the old index stays.
         on_progress: called after every file.
+        on_optimizing: called with the number of new passages before the new index is optimized, once it answers.
 
     Raises:
         IndexMissingError: there is no index.
@@ -89,6 +93,9 @@ def rebuild(
         run.run()
         if run.report.switched and not both.same_model and not settings.store.url:
             run.report.untuned = tuned.forget(settings.store.path / settings.store.collection)
+    if run.report.switched and not (stop and stop.is_set()):
+        with closing(build.store(settings)) as index:
+            run.report.optimized = optimized(index, settings, on_optimizing, stop)
     return run.report
 
 

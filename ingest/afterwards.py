@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rag import build
-from rag.errors import UnavailableError
+from rag.errors import IndexMissingError, UnavailableError
 from rag.ports import PassageStore
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def optimized(
     """Optimizes the index where it is worth it, see `build.optimize`; seconds, or None where it was not done."""
     try:
         return build.optimize(store, settings, on_optimizing or (lambda new: None), stop)
-    except UnavailableError as error:  # everything is written, and searches are right, only slower
+    # Everything is written, and searches are right, only slower. Or the index has been removed since: no fault of ours.
+    except (UnavailableError, IndexMissingError) as error:
         logger.warning("%s", error)
         return None

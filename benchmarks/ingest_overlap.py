@@ -24,10 +24,10 @@ from benchmarks.processes import ROOT
 from benchmarks.record import aligned, machine, progress, save, spread
 from benchmarks.shares import TimedEmbedder, measured
 from ingest.ahead import Ahead, Shape
-from ingest.api import reading_processes, token_counter
 from ingest.discovery import Found, discover
 from ingest.pipeline import Ingestion
 from ingest.preparing import Limits
+from ingest.reading import reading_processes, token_counter
 from rag import Settings, build
 from rag.ports import Embedder
 

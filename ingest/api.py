@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from rag_config.settings import Settings
 
+from ingest.afterwards import optimized
 from ingest.discovery import Found, discover
 from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion
-from ingest.preparing import Limits
 from ingest.pruning import vanished
-from ingest.reading_process import MakeCounter
+from ingest.reading import reading
 from ingest.report import IngestReport, Progress
 from rag import build
-from rag.checkpoint import Checkpoint
-from rag.embedding_model import EmbeddingModel
-from rag.errors import IndexMissingError, InputError, RagError, UnavailableError
+from rag.errors import IndexMissingError, InputError, RagError
 from rag.locations import path_of, source_of
 from rag.ports import Embedder, PassageStore
 from rag.types import IndexInfo, StoredDocument
 
 logger = logging.getLogger(__name__)
 
-_SMALL_TOKENIZER = 4_000_000
-"""Bytes of a tokenizer that other processes may have, too. XLM-R's whole vocabulary, in 17 MB, takes 300 MB of memory
-and two seconds to be loaded; what is embedded with it takes so long that nothing is won by cutting elsewhere."""
-_MANY_CORES = 8
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -107,12 +99,10 @@ def ingest(
             metadata=dict(metadata or {}),
             metadata_by_uri={Path(path).as_uri(): each.metadata for path, each in remembered.items()},
             known=_known(store, embedder, settings, dry_run),
-            limits=_limits(settings),
-            make_counter=token_counter(model),
-            processes=reading_processes(),
             dry_run=dry_run,
             stop=stop,
             on_progress=on_progress,
+            **reading(settings, model),
         )
         folders = [Path(path) for path in paths]
         files = list(discover(folders, exclude))
@@ -129,41 +119,10 @@ def ingest(
             key = index.tenant_key if index else settings.store.tenant_key
             _prune(store, folders, files, report, dict(metadata or {}), key, dry_run, on_vanished)
         if not dry_run and not (stop and stop.is_set()):
-            report.optimized = _optimized(store, settings, on_optimizing, stop)
+            report.optimized = optimized(store, settings, on_optimizing, stop)
         return report
     finally:
         store.close()
-
-
-def _optimized(
-    store: PassageStore,
-    settings: Settings,
-    on_optimizing: Callable[[int], None] | None,
-    stop: threading.Event | None,
-) -> float | None:
-    try:
-        return build.optimize(store, settings, on_optimizing or (lambda new: None), stop)
-    # Everything is written, and searches are right, only slower; or somebody has removed the index since.
-    except (UnavailableError, IndexMissingError) as error:
-        logger.warning("%s", error)
-        return None
-
-
-def _limits(settings: Settings) -> Limits:
-    chosen = settings.ingest
-    return Limits(chosen.read_seconds, chosen.read_memory, chosen.max_bytes, chosen.max_pages)
-
-
-def token_counter(model: EmbeddingModel) -> MakeCounter | None:
-    """What makes the model's tokenizer once more, where that is cheap; else documents are cut in this process."""
-    if isinstance(model, Checkpoint) and model.tokenizer.stat().st_size <= _SMALL_TOKENIZER:
-        return partial(build.token_counter, model)
-    return None
-
-
-def reading_processes() -> int:
-    """How many read files: one reads as fast as eight cores embed with a small model."""
-    return 2 if (os.cpu_count() or 1) >= _MANY_CORES else 1
 
 
 def _remembered(failures: Failures, dry_run: bool) -> dict[str, Remembered]:

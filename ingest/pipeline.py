@@ -174,7 +174,7 @@ class Ingestion:
 
     def _fail(self, document: Open, error: Exception) -> None:
         document.failed = True
-        self.report.fail(document.uri, str(error))
+        self.report.fail(document.uri, str(error), passing=isinstance(error, UnavailableError))
         self._meter.done(document.found)
 
     def _tell_embedded(self, document: Open, chunks: int, of: int) -> None:

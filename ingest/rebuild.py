@@ -50,7 +50,9 @@ def rebuild(
     settings = load_settings(store=store, collection=collection, model=model, more=more)
     stop = threading.Event()
     with interruptible(stop, _ending, ends=True), ProgressLine(quiet or not sys.stderr.isatty()) as line:
-        report = rebuild(settings=settings, keep_missing=keep_missing, stop=stop, on_progress=line.show)
+        report = rebuild(
+            settings=settings, keep_missing=keep_missing, stop=stop, on_progress=line.show, on_optimizing=line.optimize
+        )
     for failure in report.failures:
         click.echo(f"ingest: {failure.source}: {failure.error}", err=True)
     for failure in report.kept:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 from rag_config.settings import Settings
 
 from ingest import chunking, readers
+from ingest.afterwards import optimized
 from ingest.discovery import Found
 from ingest.pipeline import Ingestion
+from ingest.reading import Reading, reading
 from ingest.report import Failure, IngestReport, Progress
 from rag import build, tuned
 from rag.errors import EmbeddingError, InputError, ReadError
@@ -57,6 +60,7 @@ def rebuild(
     keep_missing: bool = False,
     stop: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_optimizing: Callable[[int], None] | None = None,
 ) -> RebuildReport:
     """Makes the index anew with the settings' model and chunks, of the files of the documents that are in it.
 
@@ -69,6 +73,7 @@ def rebuild(
             else the old index stays if there are any.
         stop: when set, the run ends after the documents at hand, and the old index stays.
         on_progress: called after every file.
+        on_optimizing: called with the number of new passages before the new index is optimized, once it answers.
 
     Raises:
         IndexMissingError: there is no index.
@@ -77,14 +82,20 @@ def rebuild(
         UnavailableError: the store fails, or another rebuild is at work; the index that answers is whole.
     """
     settings = settings or Settings()
-    embedder = build.embedder(settings)
+    model = build.checkpoint(settings)
+    embedder = build.embedder(settings, model)
     chunk_tokens = min(settings.ingest.chunk_tokens, embedder.window)
     shape = [chunk_tokens, chunking.VERSION, sorted(readers.VERSIONS.items())]
     with build.successor(settings, embedder, shape) as both:
-        run = _Rebuild(both, embedder, chunk_tokens, keep_missing, stop or threading.Event(), on_progress)
+        run = _Rebuild(
+            both, embedder, reading(settings, model), chunk_tokens, keep_missing, stop or threading.Event(), on_progress
+        )
         run.run()
         if run.report.switched and not both.same_model and not settings.store.url:
             run.report.untuned = tuned.forget(settings.store.path / settings.store.collection)
+    if run.report.switched and not (stop and stop.is_set()):
+        with closing(build.store(settings)) as index:
+            run.report.optimized = optimized(index, settings, on_optimizing, stop)
     return run.report
 
 
@@ -95,6 +106,7 @@ class _Rebuild:
         self,
         both: Successor,
         embedder: Embedder,
+        how: Reading,
         chunk_tokens: int,
         keep_missing: bool,
         stop: threading.Event,
@@ -103,6 +115,7 @@ class _Rebuild:
         self.report = RebuildReport()
         self._both = both
         self._embedder = embedder
+        self._reading = how
         self._chunk_tokens = chunk_tokens
         self._keep_missing = keep_missing
         self._stop = stop
@@ -152,10 +165,13 @@ class _Rebuild:
             self._embedder,
             chunk_tokens=self._chunk_tokens,
             metadata={},
-            metadata_by_uri=_Given({each.uri: each for each in documents}, self._tenant_key),
+            metadata_by_uri=_Given(
+                {each.uri: each for each in documents}, self._tenant_key, self._reading["limits"].pages
+            ),
             known={document.uri: document.version for document in self._both.new.documents()},
             stop=self._stop,
             on_progress=self._on_progress,
+            **self._reading,
         ).run([file for file in files.values() if not file.error])
         failed = report.failures + [_failure(file) for file in lost]
         self._add(report)
@@ -238,9 +254,10 @@ class _Given(Mapping[str, Mapping[str, str]]):
     file says may have changed since; then its own word counts, but for whose it is.
     """
 
-    def __init__(self, documents: Mapping[str, StoredDocument], tenant_key: str | None) -> None:
+    def __init__(self, documents: Mapping[str, StoredDocument], tenant_key: str | None, max_pages: int) -> None:
         self._documents = documents
         self._tenant_key = tenant_key
+        self._max_pages = max_pages
 
     def __getitem__(self, uri: str) -> Mapping[str, str]:
         document = self._documents[uri]
@@ -250,7 +267,7 @@ class _Given(Mapping[str, Mapping[str, str]]):
         own: dict[str, str] = {}
         try:
             changed = path.stat().st_mtime > document.ingested_at
-            for each in readers.read(uri, path.read_bytes()):
+            for each in readers.read(uri, path.read_bytes(), max_pages=self._max_pages):
                 own.update(each.metadata)
         except Exception:  # noqa: BLE001  a reader's bug: whoever reads the file next records it
             return document.metadata

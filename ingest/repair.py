@@ -9,6 +9,7 @@ from ingest import readers
 from ingest.discovery import Found
 from ingest.failures import Failures, Remembered, resolved
 from ingest.pipeline import Ingestion
+from ingest.reading import Reading
 from ingest.report import IngestReport
 from ingest.verification import Finding, Verifier
 from rag.locations import path_of
@@ -28,6 +29,7 @@ class Repair:
         failures: Failures,
         *,
         embedder: Embedder | str,
+        reading: Reading,
         chunk_tokens: int,
         tenant_key: str | None,
     ) -> None:
@@ -36,6 +38,7 @@ class Repair:
         Args:
             failures: where a document is kept whose repair is cut off, so that `ingest --retry-failed` brings it back.
             embedder: the model of the index, or why there is none.
+            reading: how files are read for that model.
             chunk_tokens: longest embedded string of a chunk.
             tenant_key: of the index.
         """
@@ -43,6 +46,7 @@ class Repair:
         self._verifier = verifier
         self._failures = failures
         self._embedder = embedder
+        self._reading = reading
         self._chunk_tokens = chunk_tokens
         self._tenant_key = tenant_key
 
@@ -99,7 +103,13 @@ class Repair:
         self, embedder: Embedder, found: Found, metadata: Mapping[str, str], *, dry_run: bool = False
     ) -> IngestReport:
         ingestion = Ingestion(
-            self._store, embedder, chunk_tokens=self._chunk_tokens, metadata=metadata, known={}, dry_run=dry_run
+            self._store,
+            embedder,
+            chunk_tokens=self._chunk_tokens,
+            metadata=metadata,
+            known={},
+            dry_run=dry_run,
+            **self._reading,
         )
         return ingestion.run([found])
 
@@ -112,7 +122,7 @@ class Repair:
         if finding.given is not None:
             return dict(finding.given)
         own: set[str] = set()
-        for document in readers.read(uri, path.read_bytes()):
+        for document in readers.read(uri, path.read_bytes(), max_pages=self._reading["limits"].pages):
             own |= document.metadata.keys()
         return {key: value for key, value in finding.metadata.items() if key not in own or key == self._tenant_key}
 

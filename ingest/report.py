@@ -9,11 +9,16 @@ from rag.locations import source_of
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file that did not become a document, and why, in one line."""
+    """A file that did not become a document, and why, in one line.
+
+    Attributes:
+        passing: whether store or model failed rather than the file: the same file may fare better later.
+    """
 
     source: str
     error: str
     uri: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class IngestReport:
     optimized: float | None = None
     failures: list[Failure] = field(default_factory=list)
 
-    def fail(self, uri: str, reason: str) -> None:
+    def fail(self, uri: str, reason: str, *, passing: bool = False) -> None:
         """Records a file that failed."""
         self.failed += 1
-        self.failures.append(Failure(source_of(uri), " ".join(reason.split()), uri))
+        self.failures.append(Failure(source_of(uri), " ".join(reason.split()), uri, passing))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rag_config.settings import Settings
 
     from ingest.verification import Verification, Verifier
+    from rag.embedding_model import EmbeddingModel
     from rag.ports import Embedder, PassageStore
 
 
@@ -90,11 +91,13 @@ class _Fit:
 
     Attributes:
         embedder: where it is the index's; its weights are not loaded.
+        model: its files.
         remark: why there is none.
         is_fault: whether the index was made with another model, which makes all of it stale.
     """
 
     embedder: Embedder | None
+    model: EmbeddingModel | None = None
     remark: str = ""
     is_fault: bool = False
 
@@ -108,15 +111,18 @@ def _model(settings: Settings, index: PassageStore) -> _Fit:
     name = settings.embedder.model
     unknown = "which documents are stale is not known"
     if must_be_fetched(name, settings.embedder.revision):
-        return _Fit(None, f"{unknown}: the model {name!r} is not on this machine (`rag models pull {name}` fetches it)")
+        return _Fit(
+            None, remark=f"{unknown}: the model {name!r} is not on this machine (`rag models pull {name}` fetches it)"
+        )
     try:
-        embedder = build.embedder(settings, build.checkpoint(settings, info))
+        found = build.checkpoint(settings, info)
+        embedder = build.embedder(settings, found)
         build.require_fit(index, embedder, settings)
     except IndexMismatchError as error:
-        return _Fit(None, str(error), is_fault=True)
+        return _Fit(None, remark=str(error), is_fault=True)
     except (ModelUnavailableError, CheckpointError) as error:
-        return _Fit(None, f"{unknown}: {error}")
-    return _Fit(embedder)
+        return _Fit(None, remark=f"{unknown}: {error}")
+    return _Fit(embedder, found)
 
 
 def _mended(
@@ -128,6 +134,7 @@ def _mended(
         UnavailableError: the store went away; the message says how far the repair had come.
     """
     from ingest.failures import Failures
+    from ingest.reading import reading
     from ingest.repair import Repair
     from rag.errors import UnavailableError
     from rag.rendering.text import counted
@@ -137,6 +144,7 @@ def _mended(
         verifier,
         Failures(settings.store.path, settings.store.collection, settings.store.url),
         embedder=fit.embedder or fit.remark,
+        reading=reading(settings, fit.model),
         chunk_tokens=verifier.budget,
         tenant_key=index.info().tenant_key,
     )

@@ -128,14 +128,23 @@ class Watching:
         try:
             report = self._run(takes, not look.vanishing)
         except UnavailableError as error:
-            pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+            pause = self._next_pause()
             self._not_before = self._look_at = self._clock() + pause
             return Outage(error, pause)
-        self._begun, self._owes_pruning, self._pause = True, look.vanishing, _FIRST_PAUSE
-        self._taken |= look.due
+        self._begun, self._owes_pruning = True, look.vanishing
+        passing = {failure.uri for failure in report.failures if failure.passing}
+        self._taken |= {uri: signature for uri, signature in look.due.items() if uri not in passing}
+        if passing:
+            self._look_at = min(self._look_at, self._clock() + self._next_pause())
+        else:
+            self._pause = _FIRST_PAUSE
         for uri in look.gone:
             del self._taken[uri]
         return report
+
+    def _next_pause(self) -> float:
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        return pause
 
     def _look(self, now: float) -> _Look:
         look = _Look()

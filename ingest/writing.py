@@ -63,8 +63,9 @@ class Written:
 class Writer:
     """Writes windows of parts, one after the other, in a thread of its own; a context that ends it.
 
-    A window is staged and its whole documents committed together. Where that fails, they are written one by one, so
-    that a failure costs its own document only.
+    The parts of a document are kept until its last one is there: a store that is kept from stage to commit is kept for
+    the writing only, not while a model computes. Documents that are whole are then written together. Where that fails,
+    they are written one by one, so that a failure costs its own document only.
     """
 
     def __init__(self, store: PassageStore) -> None:
@@ -74,6 +75,7 @@ class Writer:
         self._error: BaseException | None = None
         self._closed = threading.Event()
         self._failures = 0
+        self._kept: dict[int, list[Part]] = {}  # of documents that have not ended yet, by the document's id()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Writer:
@@ -135,7 +137,7 @@ class Writer:
             self._error = error
 
     def _write(self, window: Sequence[Part]) -> None:
-        documents = _by_document(window)
+        documents = self._whole(window)
         if len(documents) > 1:
             try:
                 self._write_together(documents)
@@ -144,7 +146,17 @@ class Writer:
             except (UnavailableError, InputError):  # the latter: a document is another tenant's
                 logger.debug("some documents cannot be written together", exc_info=True)
         for parts in documents:
+            if self._closed.is_set():  # whoever waits for the end waits for one document of a store that is away
+                return
             self._write_alone(parts)
+
+    def _whole(self, window: Sequence[Part]) -> list[list[Part]]:
+        """The documents that end with the window, each with all its parts; parts of the others are kept."""
+        for part in window:
+            self._kept.setdefault(id(part.document), []).append(part)
+        ended = [self._kept.pop(id(part.document)) for part in window if part.slice.last]
+        self._kept = {key: parts for key, parts in self._kept.items() if not parts[0].document.failed}
+        return [parts for parts in ended if not parts[0].document.failed]
 
     def _write_together(self, documents: Sequence[Sequence[Part]]) -> None:
         parts = [part for parts in documents for part in parts]
@@ -153,13 +165,13 @@ class Writer:
             some = pairs[start : start + _STAGED_AT_ONCE]
             self._store.stage([chunk for chunk, _ in some], [embedding for _, embedding in some])
         whole = {(part.slice.uri, part.slice.version): part.document for part in parts if part.slice.last}
-        for committed in self._store.commit_all(list(whole)) if whole else ():
+        for committed in self._store.commit_all(list(whole)):
             whole[committed].live = True
             self._written.put(Written(whole[committed]))
 
     def _write_alone(self, parts: Sequence[Part]) -> None:
         document = parts[0].document
-        if document.failed or document.live:
+        if document.live:
             return
         try:
             self._write_together([parts])
@@ -175,13 +187,3 @@ class Writer:
     def _fail(self, document: Open, error: Exception) -> None:
         document.failed = True
         self._written.put(Written(document, error))
-
-
-def _by_document(window: Sequence[Part]) -> list[list[Part]]:
-    documents: list[list[Part]] = []
-    for part in window:
-        if documents and documents[-1][0].document is part.document:
-            documents[-1].append(part)
-        else:
-            documents.append([part])
-    return documents

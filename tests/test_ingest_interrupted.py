@@ -62,10 +62,25 @@ def test_nothing_is_pruned_where_not_all_was_looked_at(docs: Path, settings: Set
     assert "docs/000.md" in sources(settings)
 
 
+SLOWLY = """
+import time
+from ingest import cli, embedding
+from ingest.embedding import Batches
+embedding._SIZES = (1, 1)
+at_once = Batches.embedded
+def embedded(self, window):
+    time.sleep(0.05)  # 20 s in all, which nobody waits for: no signal comes too late
+    return at_once(self, window)
+Batches.embedded = embedded
+cli.main()
+"""
+
+
 def start(docs: Path, settings: Settings) -> subprocess.Popen[str]:
     environment = os.environ | {"RAG_STORE__PATH": str(settings.store.path), "RAG_EMBEDDER__MODEL": "pocket-m3"}
     return subprocess.Popen(
-        [sys.executable, "-m", "ingest.cli", str(docs), "--json"],
+        [sys.executable, "-c", SLOWLY, str(docs), "--json"],
+        cwd=Path(__file__).parent.parent,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

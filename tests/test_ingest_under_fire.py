@@ -7,14 +7,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest import ingest
+from ingest import embedding, ingest
 from ingest.failures import Failures
 from rag import Settings, build
 from rag.errors import RagError, UnavailableError
@@ -125,17 +125,18 @@ def test_failures_that_cannot_be_kept_are_told_and_cost_nothing_else(
 FILLING = """
 import sys
 from rag.stores.edge import EdgeStore
-from ingest import ingest
+from ingest import embedding, ingest
 from ingest.verification import Verifier
 from rag import Settings, build
 from rag.errors import UnavailableError
 
 settings = Settings()
-real, done = EdgeStore.commit, []
+real, done = EdgeStore.commit_all, []
+embedding._SIZES = (1, 1)  # each document is committed by itself
 
-def commit(self, uri, version):
-    real(self, uri, version)
-    done.append(uri)
+def commit_all(self, documents):
+    committed = real(self, documents)
+    done.extend(documents)
     if len(done) == 2:  # something else takes all that is left
         with open("filler", "wb") as file:
             try:
@@ -143,14 +144,15 @@ def commit(self, uri, version):
                     file.write(bytes(1 << 20))
             except OSError:
                 pass
+    return committed
 
-EdgeStore.commit = commit
+EdgeStore.commit_all = commit_all
 try:
     report = ingest("docs", settings=settings)
     print("failed", report.failed, *(failure.error for failure in report.failures))
 except UnavailableError as error:
     print("ended", error)
-EdgeStore.commit = real
+EdgeStore.commit_all = real
 import os
 os.unlink("filler")
 store = build.store(settings)
@@ -192,14 +194,16 @@ def test_a_disk_that_fills_up_ends_the_run_in_words_and_costs_nothing_that_was_c
 def test_an_index_that_is_deleted_under_a_run_ends_it_in_a_line_and_is_made_anew(
     docs: Path, settings: Settings, shell: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = EdgeStore.commit
+    real = EdgeStore.commit_all
 
-    def commit(self: EdgeStore, uri: str, version: str) -> None:
-        real(self, uri, version)
+    def commit_all(self: EdgeStore, documents: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        committed = real(self, documents)
         shutil.rmtree(settings.store.path / settings.store.collection)
+        return committed
 
     with monkeypatch.context() as during:
-        during.setattr(EdgeStore, "commit", commit)
+        during.setattr(embedding, "_SIZES", (1, 1))  # each document is committed by itself
+        during.setattr(EdgeStore, "commit_all", commit_all)
         done = shell("ingest", "docs")
     assert done.code in (1, 5)
     assert "check the disk's space and permissions" in done.err

@@ -16,6 +16,7 @@ from ingest import ingest
 from ingest.rebuilding import rebuild
 from rag import build, tuned
 from rag.errors import IndexMissingError, InputError
+from rag.stores import edge
 from rag.stores.edge_generations import EdgeGenerations
 from rag.types import Chunk
 from tests.command_line import Done, Shell, call
@@ -134,6 +135,24 @@ def test_a_document_that_cannot_be_read_leaves_the_old_index(first: Settings, li
     assert contents(first) == before
 
 
+def test_files_are_read_within_the_limits_of_the_settings(first: Settings) -> None:
+    limited = first.model_copy(update={"ingest": first.ingest.model_copy(update={"max_bytes": 100})})
+    report = rebuild(settings=limited)
+    assert (report.switched, report.failed) == (False, 3)
+    assert "more than 100: split it, or raise RAG_INGEST__MAX_BYTES" in report.failures[0].error
+
+
+def test_the_new_index_is_optimized_once_it_answers(first: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "WORTHWHILE", 5)
+    smaller = with_chunks(first, 40)
+    told: list[int] = []
+    report = rebuild(settings=smaller, on_optimizing=told.append)
+    after = contents(smaller)
+    assert told == [sum(len(chunks) for chunks in after.values())]
+    assert report.optimized is not None
+    assert all(len(chunks) > 3 for chunks in after.values())
+
+
 def test_what_is_ingested_and_removed_during_a_rebuild_is_so_afterwards(first: Settings, library: Path) -> None:
     (library / "d.md").write_text("# New\n\nThe crane is painted green.\n")
     meanwhile = threading.Event()
@@ -189,10 +208,11 @@ def test_on_a_server_the_new_collection_takes_over_and_open_stores_go_on(setting
 PROGRAM = """
 import sys
 from rag_config.settings import Settings
-from ingest.pipeline import Ingestion
+from ingest import embedding
 from ingest.rebuilding import rebuild
 from rag.stores.index_folder import point_to
 from rag.stores import edge_generations
+from rag.stores.edge import EdgeStore
 from benchmarks.kills import die_at
 step, after = sys.argv[3:]
 if step == "point_to":
@@ -201,7 +221,8 @@ if step == "point_to":
     die_at(Pointer, "point_to", 1, after == "after")
     edge_generations.point_to = Pointer.point_to
 else:
-    die_at(Ingestion, step, 2, after == "after")
+    embedding._SIZES = (1, 1)  # each document is committed by itself
+    die_at(EdgeStore, step, 2, after == "after")
 rebuild(settings=Settings(
     store={"path": sys.argv[1]}, embedder={"model": "pocket-m3", "dtype": "float32"},
     ingest={"chunk_tokens": int(sys.argv[2])},
@@ -209,7 +230,7 @@ rebuild(settings=Settings(
 """
 
 
-@pytest.mark.parametrize("step", ["_commit before", "point_to before", "point_to after"])
+@pytest.mark.parametrize("step", ["commit_all before", "point_to before", "point_to after"])
 def test_a_rebuild_that_is_killed_leaves_a_whole_index_and_the_next_one_ends_it(first: Settings, step: str) -> None:
     before = contents(first)
     words = [sys.executable, "-c", PROGRAM, str(first.store.path), "40", *step.split()]
@@ -224,7 +245,7 @@ def test_a_rebuild_that_is_killed_leaves_a_whole_index_and_the_next_one_ends_it(
         assert found == before
     report = rebuild(settings=smaller)
     assert (report.switched, report.failed) == (True, 0)
-    assert report.unchanged == (0 if switched else 1 if "_commit" in step else 3)
+    assert report.unchanged == (0 if switched else 1 if "commit" in step else 3)
     assert EdgeGenerations(folder_of(first)).others() == []
     generations = list((folder_of(first) / "generations").iterdir())
     assert len(generations) == 1

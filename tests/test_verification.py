@@ -353,6 +353,15 @@ def test_a_file_that_no_reader_can_read_leaves_its_document_as_it_was(
     assert dump(settings) == before
 
 
+def test_a_repair_reads_files_within_the_limits_of_the_settings(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_document(Path("docs/motor.md"), "valve")
+    monkeypatch.setenv("RAG_INGEST__MAX_BYTES", "100")
+    done = shell("ingest", "verify", "--repair")
+    assert (done.code, "more than 100: split it, or raise RAG_INGEST__MAX_BYTES" in done.err) == (1, True)
+    monkeypatch.delenv("RAG_INGEST__MAX_BYTES")
+    assert shell("ingest", "verify", "--repair").code == 0
+
+
 def test_a_repair_that_is_cut_off_is_brought_back_by_retry_failed(
     shell: Shell, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

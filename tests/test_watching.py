@@ -15,6 +15,7 @@ from ingest.file_events import FileEvents
 from ingest.watching import OWNER_FILES, Outage, Watching
 from rag import Settings, build
 from rag.errors import IndexBusyError, NotConfiguredError, StoreError
+from rag.stores.edge import EdgeStore
 from tests.command_line import call
 
 TEXT = "# Wartung {}\n\nDas Förderband {} wird jeden Montag gereinigt.\n"
@@ -238,6 +239,29 @@ def test_a_file_that_failed_is_tried_again_when_it_changes_and_not_before(begun:
     begun.write("late.md")
     report = begun.settled()
     assert (report.added, report.failed) == (1, 0)
+
+
+def test_a_document_that_the_store_could_not_take_is_tried_again_though_its_file_is_as_before(
+    begun: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(self: EdgeStore, *arguments: object) -> None:
+        raise IndexBusyError("held by process 7")
+
+    begun.write("late.md")
+    begun.write("empty.md", "")
+    with monkeypatch.context() as away:
+        away.setattr(EdgeStore, "stage", held)
+        assert begun.settled().failed == 2
+        assert begun.after(0.5) is None
+        again = begun.after(0.5)
+        assert isinstance(again, IngestReport)
+        assert [failure.source for failure in again.failures] == ["docs/late.md"]
+        assert begun.after(1) is None
+    back = begun.after(1)
+    assert isinstance(back, IngestReport)
+    assert (back.added, back.failed) == (1, 0)
+    assert begun.after(EVERY) is None
+    assert begun.sources() == {"a.md", "b.md", "late.md"}
 
 
 def test_a_store_that_is_away_is_tried_again_less_and_less_often_and_nothing_is_lost(folder: Folder) -> None:

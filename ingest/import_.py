@@ -26,6 +26,7 @@ def import_(file: str, as_json: bool, store: str | None, collection: str | None,
     ingest import library.jsonl.gz
     ingest import - --store http://localhost:6333 < library.jsonl
     """
+    from ingest.afterwards import optimized
     from ingest.archive import read_archive
     from ingest.archive_files import opened
     from rag import build
@@ -43,6 +44,8 @@ def import_(file: str, as_json: bool, store: str | None, collection: str | None,
     ):
         key = settings.store.tenant_key
         report = read_archive(stream, index, tenant_key=key, stop=stop, on_progress=show)
+        if not report.interrupted:
+            optimized(index, settings, stop=stop)
     counts = {"added": report.written, "updated": report.updated, "unchanged": report.unchanged}
     if as_json:
         click.echo(to_json({"documents": counts, "chunks": report.chunks}))

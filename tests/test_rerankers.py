@@ -45,6 +45,78 @@ def chunks(*texts: str) -> list[Chunk]:
 
 
 def colbert(folder: Path, **settings: object) -> ColbertReranker:
+    given = {"device": "cpu", "dtype": "float32", **settings}
+    return ColbertReranker(BgeM3Embedder(inspect(folder, "tiny"), **given).late_interaction)  # type: ignore[arg-type]
+
+
+def cross_encoder(model: str | Path, **settings: object) -> CrossEncoderReranker:
+    given = {"device": "cpu", "dtype": "float32", **settings}
+    return CrossEncoderReranker(str(model), **given)  # type: ignore[arg-type]
+
+
+# What they read
+
+
+def test_a_passage_is_read_with_its_title_and_headings_and_without_what_nobody_sees():
+    chunk = a_chunk(text="Mit 24\u00ad Nm\u200b anziehen.", title="Handbuch", headings=("Montage", "Schrauben"))
+    assert passage_text(chunk) == "Handbuch › Montage › Schrauben\n\nMit 24 Nm anziehen."
+
+
+def test_a_heading_that_begins_the_text_is_not_said_twice_and_a_long_title_is_cut():
+    chunk = a_chunk(text="# Schrauben\nMit 24 Nm.", title="Handbuch", headings=("Schrauben",))
+    assert passage_text(chunk) == "Handbuch\n\n# Schrauben\nMit 24 Nm."
+    context, _, rest = passage_text(a_chunk(text="Kurz.", title="x" * 5000, headings=())).partition("\n\n")
+    assert (len(context), rest) == (LONGEST_CONTEXT, "Kurz.")
+
+
+# ColBERT
+
+
+@pytest.fixture(scope="module", params=["tiny", "pocket-m3"])
+def checkpoint(request: pytest.FixtureRequest, tiny: Path) -> Path:
+    return tiny if request.param == "tiny" else locate("pocket-m3")
+
+
+def test_late_interaction_is_that_of_flagembedding(checkpoint):
+    from FlagEmbedding import BGEM3FlagModel
+
+    texts = [*mixed_lengths(), "lamp lamp lamp", "a <mask> b", "a <pad> b", "𓀀 lamp"]
+    model = BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
+    given = {"max_length": 1024, "return_dense": False, "return_sparse": False, "return_colbert_vecs": True}
+    asked = model.encode([QUESTION], **given)["colbert_vecs"][0]
+    told = model.encode(texts, batch_size=6, **given)["colbert_vecs"]
+    theirs = [float(model.colbert_score(asked, vectors)) for vectors in told]
+    ours = colbert(checkpoint).scores(QUESTION, chunks(*texts)).scores
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert max(ours) - min(ours) > 0.05
+    # Pair by pair, nothing is padded there either.
+    pairs = model.compute_score([(QUESTION, each) for each in texts[:6]], batch_size=1, max_passage_length=1024)
+    assert ours[:6] == pytest.approx(pairs["colbert"], abs=1e-5)
+
+
+def test_the_company_of_a_passage_does_not_change_its_colbert_score(tiny):
+    passages = chunks(*mixed_lengths())
+    together = colbert(tiny, batch_tokens=100_000).scores(QUESTION, passages).scores
+    alone = [colbert(tiny).scores(QUESTION, [chunk]).scores[0] for chunk in passages[::5]]
+    assert together[::5] == pytest.approx(alone, abs=1e-5)
+    assert colbert(tiny, batch_tokens=64).scores(QUESTION, passages).scores == pytest.approx(together, abs=1e-5)
+
+
+def test_a_passage_that_says_the_question_itself_comes_first_and_scores_one(tiny):
+    scores = colbert(tiny).scores(sentences("en")[3], chunks(*sentences("en")[:8], "")).scores
+    assert int(np.argmax(scores)) == 3
+    assert scores[3] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_passage_beyond_the_window_counts_with_what_fits():
+    question, page = "Where is the red umbrella?", "The red umbrella is in the hall. " + "Rain falls. " * 2000
+    embedder = BgeM3Embedder(inspect(locate("pocket-m3"), "pocket-m3"), device="cpu", dtype="float32")
+    assert embedder.count_tokens([page])[0] > embedder.window
+    long, other = embedder.late_interaction(question, [page, "Rain falls. " * 300])
+    assert long > other
+
+
+def test_asking_for_late_interaction_changes_no_embedding(tiny):
     # In steps of other sizes last bits may differ.
     before, after = (
         BgeM3Embedder(inspect(tiny, "tiny"), device="cpu", dtype="float32", batch_tokens=512) for _ in range(2)

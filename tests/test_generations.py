@@ -95,6 +95,7 @@ def replace(generations: Replaceable, info: IndexInfo = INFO, uri: str | None = 
         if uri is not None:
             put(both.new, make_document(uri, "v2", 3, seed=5))
         both.take_over()
+        both.caught_up = True
 
 
 def uris(store: PassageStore) -> list[str]:
@@ -128,6 +129,7 @@ def test_a_document_that_is_committed_while_the_index_is_replaced_is_in_the_new_
     store.stage(chunks, embeddings)
     with successor(open_generations(), INFO, "test") as both:
         both.take_over()
+        both.caught_up = True
         everything(store)  # reading goes on meanwhile
         store.commit("file:///late", "v1")
     assert uris(store) == ["file:///late"]

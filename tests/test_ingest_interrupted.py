@@ -63,7 +63,8 @@ def test_nothing_is_pruned_where_not_all_was_looked_at(docs: Path, settings: Set
 
 
 SLOWLY = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 from ingest import cli, embedding
 from ingest.embedding import Batches
 embedding._SIZES = (1, 1)

@@ -265,6 +265,8 @@ def test_a_process_that_asks_all_along_is_answered_all_along(first: Settings) ->
         "    assert passages\n"
         "    if not seen: print('ready', flush=True)\n"
         "    seen.add(max(len(passage.chunk.text) for passage in passages))\n"
+        "rag.search('Who signs the log of hall a?', k=8)\n"  # after the switch: it leaves the old index
+        "rag.close()\n"
         "print(sorted(seen), flush=True)\n"
     )
     asker = subprocess.Popen(

@@ -2,6 +2,7 @@
 #
 #   make demo     ingest the bundled library, ask it questions in other languages than its documents'
 #   make test     the tests, in two processes (TEST_PROCESSES=0 in one)
+#   make test-quick    the same without what takes minutes: kills, long sequences, a training twice over
 #   make check    format, lint, types, import contracts
 #   make bench    the benchmarks: hours; BENCH_OPTIONS=--quick only tries them. RAG_DATA names the evaluation data
 #   make peers    the libraries that the benchmarks compare with (in build/peers)
@@ -16,7 +17,7 @@ BENCH_OPTIONS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench peers servers setup clean
+.PHONY: demo test test-quick check bench peers servers setup clean
 
 setup: $(READY)
 
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+
+test-quick: $(READY)
+	@$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m "not slow"
 
 # mypy knows folders, not installs: the link gives config/ the name it is installed under.
 check: $(READY)

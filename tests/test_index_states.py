@@ -44,6 +44,8 @@ from rag.stores.index_folder import current_folder
 from rag.stores.points import StoredPoint
 from rag.types import Chunk, Embedding
 
+pytestmark = pytest.mark.slow
+
 STEPS, RUNS = 50, 10
 CHUNK_TOKENS = 32
 NAMES = ("a.md", "b.md", "c.txt", "sub/d.md", "sub/e.md")

@@ -19,6 +19,8 @@ from rag.stores.server import ServerStore
 from rag.stores.server_collection import ServerCollection
 from tests.store_contract import INFO, make_document, put
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 8
 NOWHERE = "http://localhost:6333"  # for a store that is given its client
 

@@ -27,6 +27,8 @@ from rag.stores.server_connection import ServerConnection
 from rag.types import Chunk
 from tests.store_contract import INFO, everything, make_document, put
 
+pytestmark = pytest.mark.slow
+
 UPDATES = 100
 URI = "file:///a"
 _BETWEEN = 0.005  # seconds between two looks, for the writer to get on

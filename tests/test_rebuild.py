@@ -230,6 +230,7 @@ rebuild(settings=Settings(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["commit_all before", "point_to before", "point_to after"])
 def test_a_rebuild_that_is_killed_leaves_a_whole_index_and_the_next_one_ends_it(first: Settings, step: str) -> None:
     before = contents(first)
@@ -252,6 +253,7 @@ def test_a_rebuild_that_is_killed_leaves_a_whole_index_and_the_next_one_ends_it(
     assert all(len(chunks) > len(before[name]) for name, chunks in contents(smaller).items())
 
 
+@pytest.mark.slow
 def test_a_process_that_asks_all_along_is_answered_all_along(first: Settings) -> None:
     program = (
         "import sys\n"

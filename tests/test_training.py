@@ -120,6 +120,7 @@ def test_the_student_is_a_checkpoint_that_the_loader_and_sentence_transformers_a
     assert embedding.sparse.weights.max() > 2 * embedding.sparse.weights.min()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_started_again_ends_with_the_same_weights(trained: Trained, place: Path):
     for stage in ("static", "transformer", "heads"):
         _kill_at(place, stage)

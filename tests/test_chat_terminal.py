@@ -17,6 +17,8 @@ from tests.test_chat import DOCUMENTS, QUESTION
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
+pytestmark = pytest.mark.slow
+
 ARABIC = "يتم تنظيف الحزام الناقل كل يوم اثنين [1]."
 CHECKS = (
     "The shift supervisor checks the tension of the belt as soon as the cleaning is done. The measured value is then "
